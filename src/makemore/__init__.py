@@ -1,0 +1,13 @@
+"""makemore: train neural probabilistic language models on names, look at what they learned, make new ones.
+
+Read the modules in this order; imports only point up the list.
+
+    errors, config, randomness      what may be typed, and where chance comes from
+    corpus, vocabulary, windows     a text file -> documents -> ids -> examples
+    mlp                             the mathematics
+    checkpoint, sampling            a trained model on disk, and new names from it; without Lightning
+    datamodule, schedule, module    the same for Lightning: data, learning rates, the model that trains
+    plots, callbacks                what a person looks at
+    training                        one run, start to finish
+    run_folder, cli                 where a run writes, and how the two scripts speak to a person
+"""

@@ -1,0 +1,329 @@
+"""The type and range of every configuration key.
+
+Hydra composes a run's configuration from the YAML files under `conf/`; these dataclasses are the schema that it is held
+against. OmegaConf checks names and types while composing, `checked` checks ranges before anything is written.
+Values live in the YAML files only, so that there is one place to look for a default.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from makemore.errors import UnknownKeyError, UserError
+
+
+class Source(Enum):
+    """Where documents come from."""
+
+    names = "names"
+    makemore = "makemore"
+    text = "text"
+
+
+class Init(Enum):
+    """How the weights of an MLP are drawn."""
+
+    normal = "normal"
+    kaiming = "kaiming"
+
+
+class Gradients(Enum):
+    """Who derives the gradients of an MLP: the formulas in `makemore.mlp`, or PyTorch's autograd."""
+
+    closed_form = "closed_form"
+    autograd = "autograd"
+
+
+def number(
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A field without a default whose values are held to these limits by `checked`."""
+    limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    return field(default=MISSING, metadata={name: limit for name, limit in limits.items() if limit is not None})
+
+
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass
+class DataConfig:
+    """Documents, their split, and the minibatches drawn from them."""
+
+    source: Source = MISSING
+    path: str | None = MISSING
+    block_size: int = number(at_least=1)
+    batch_size: int | None = number(at_least=1)
+    splits: list[float] = MISSING
+    split_seed: int = number(at_least=0, at_most=LARGEST_SEED)
+    unique: bool = MISSING
+    replacement: bool = MISSING
+    overfit: int | None = number(at_least=1)
+
+
+@dataclass
+class MLPConfig:
+    """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
+
+    name: str = MISSING
+    emb_dim: int = number(at_least=1)
+    hidden: int = number(at_least=1)
+    init: Init = MISSING
+    dropout: float = number(at_least=0, below=1)
+    gradients: Gradients = MISSING
+
+
+@dataclass
+class OptimizerConfig:
+    """What every optimizer has: the class that `_target_` names, and weight decay."""
+
+    _target_: str = MISSING
+    _partial_: bool = MISSING
+    weight_decay: float = number(at_least=0)
+
+
+@dataclass
+class SGDConfig(OptimizerConfig):
+    """torch.optim.SGD."""
+
+    momentum: float = number(at_least=0, below=1)
+    nesterov: bool = MISSING
+
+
+@dataclass
+class AdamWConfig(OptimizerConfig):
+    """torch.optim.AdamW."""
+
+    betas: list[float] = MISSING
+    eps: float = number(above=0)
+    fused: bool = MISSING
+
+
+@dataclass
+class ScheduleConfig:
+    """What every learning-rate schedule has: its function, its length and its reference rate."""
+
+    _target_: str = MISSING
+    _partial_: bool = MISSING
+    steps: int = number(at_least=1)
+    lr: float = number(above=0)
+
+
+@dataclass
+class StepConfig(ScheduleConfig):
+    """makemore.schedule.step."""
+
+    drop_at: float = number(above=0, at_most=1)
+    factor: float = number(above=0)
+
+
+@dataclass
+class ConstantConfig(ScheduleConfig):
+    """makemore.schedule.constant."""
+
+
+@dataclass
+class OneCycleConfig(ScheduleConfig):
+    """makemore.schedule.one_cycle."""
+
+    warmup: float = number(at_least=0, below=1)
+    start_factor: float = number(above=0, at_most=1)
+    end_factor: float = number(at_least=0, at_most=1)
+
+
+@dataclass
+class CosineConfig(ScheduleConfig):
+    """makemore.schedule.cosine."""
+
+    warmup: float = number(at_least=0, below=1)
+    end_factor: float = number(at_least=0, at_most=1)
+
+
+@dataclass
+class ExponentialConfig(ScheduleConfig):
+    """makemore.schedule.exponential."""
+
+    end_lr: float = number(above=0)
+
+
+@dataclass
+class TrainerConfig:
+    """The machine that a run uses."""
+
+    accelerator: str = MISSING
+    threads: int = number(at_least=1)
+    progress_bar: bool = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """Everything that `train.py` takes."""
+
+    name: str = MISSING
+    data: DataConfig = field(default_factory=DataConfig)
+    model: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+    steps: int = number(at_least=1)
+    steps_per_execution: int = number(at_least=1)
+    eval_every: int | None = number(at_least=1)
+    seed: int = number(at_least=0, at_most=LARGEST_SEED)
+    test: bool = MISSING
+
+
+@dataclass
+class SampleConfig:
+    """Everything that `sample.py` takes."""
+
+    checkpoint: str | None = MISSING
+    n: int = number(at_least=1)
+    prefix: str = MISSING
+    temperature: float = number(above=0)
+    top_k: int | None = number(at_least=1)
+    seed: int | None = number(at_least=0, at_most=LARGEST_SEED)
+    novel: bool = MISSING
+    mark_known: bool = MISSING
+    max_length: int = number(at_least=1)
+
+
+def file_name(text: str) -> str:
+    """A text as one part of a path: no separators, and no longer than file systems allow."""
+    return text.replace("/", "_").replace("\\", "_")[:200]
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra: `conf/train.yaml` and the files of each group name theirs."""
+    OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+    store = ConfigStore.instance()
+    for name, schema in {
+        "train": TrainConfig,
+        "sample": SampleConfig,
+        "mlp": MLPConfig,
+        "sgd": SGDConfig,
+        "adamw": AdamWConfig,
+        "step": StepConfig,
+        "constant": ConstantConfig,
+        "one_cycle": OneCycleConfig,
+        "cosine": CosineConfig,
+        "exponential": ExponentialConfig,
+    }.items():
+        store.store(group="schema", name=name, node=schema)
+
+
+def checked(config: DictConfig) -> Any:
+    """The configuration as typed dataclasses, every key present and within its limits.
+
+    Args:
+        config: what Hydra composed, without its `hydra` node.
+
+    Raises:
+        UserError: a key is missing or out of range.
+    """
+    for key in _unknown(config, ""):
+        # Hydra lets `+KEY=VALUE` add a key to anything, a structured configuration too.
+        raise UnknownKeyError(key)
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} is missing; give it as {missing[0]}=VALUE")
+    typed = OmegaConf.to_object(config)
+    for key, value, limits in _limited(typed, ""):
+        _hold(key, value, limits)
+    if isinstance(typed, TrainConfig):
+        _check_data(typed.data)
+    return typed
+
+
+def _unknown(node: DictConfig, prefix: str) -> Iterator[str]:
+    """Keys of typed nodes that their dataclasses do not have."""
+    schema = OmegaConf.get_type(node)
+    for name in map(str, node):
+        if is_dataclass(schema) and name not in {item.name for item in fields(schema)}:
+            yield f"{prefix}{name}"
+        elif not OmegaConf.is_missing(node, name) and OmegaConf.is_dict(node[name]):
+            yield from _unknown(node[name], f"{prefix}{name}.")
+
+
+def _limited(node: Any, prefix: str) -> Iterator[tuple[str, float, dict[str, float]]]:
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            yield from _limited(value, f"{prefix}{item.name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{item.name}", value, dict(item.metadata)
+
+
+def _hold(key: str, value: float, limits: dict[str, float]) -> None:
+    inside = {
+        "at least": lambda limit: value >= limit,
+        "above": lambda limit: value > limit,
+        "at most": lambda limit: value <= limit,
+        "below": lambda limit: value < limit,
+    }
+    if not math.isfinite(value) or not all(inside[name](limit) for name, limit in limits.items()):
+        allowed = " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if limit != LARGEST_SEED)
+        raise UserError(f"{key}={value} is out of range: it must be {allowed or 'finite'}")
+
+
+def _check_data(data: DataConfig) -> None:
+    splits = data.splits
+    shares = f"data.splits={splits}".replace(" ", "")
+    if len(splits) != 3:
+        raise UserError(f"{shares} has {len(splits)} shares; it must have three: train, dev and test")
+    if not all(share > 0 for share in splits) or not math.isclose(sum(splits), 1, abs_tol=1e-6):
+        raise UserError(f"{shares} is out of range: the three shares must each be above 0 and sum to 1")
+    if data.path is None and data.source is Source.text:
+        raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, a document a line")
+    if data.path is not None and data.source is not Source.text:
+        raise UserError(f"data.path={data.path} is read only by data=text; add data=text")
+
+
+# A configuration may name code to call only here: a file or an override that names anything else is refused.
+TRUSTED = ("makemore.", "torch.optim.", "lightning.pytorch.")
+
+
+def build(key: str, node: Any, **arguments: Any) -> Any:
+    """Calls what the `_target_` of a configuration node names, with the node's other keys and `arguments`.
+
+    Raises:
+        UserError: the target is not one of this project, PyTorch's optimizers or Lightning, or refuses its arguments.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    for target in _targets(node):
+        if not target.startswith(TRUSTED):
+            raise UserError(f"{key}._target_={target} is not allowed: it must begin with {', '.join(TRUSTED)}")
+    try:
+        made = instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{key} cannot be made from its keys: {' '.join(str(cause).split())}") from error
+    if node.get("_partial_"):
+        # Hydra 1.3.8 gives a partial that looks its target up in a policy at every call: 100 µs a training step.
+        return functools.partial(made.func, **made.keywords)
+    return made
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if OmegaConf.is_dict(node):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for child in node.values():
+            yield from _targets(child)
+    elif OmegaConf.is_list(node):
+        for child in node:
+            yield from _targets(child)

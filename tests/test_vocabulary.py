@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makemore import corpus
+from makemore.errors import UserError
+from makemore.vocabulary import Vocabulary
+
+# Any Unicode text but surrogates, which no UTF-8 file can hold, and the boundary.
+DOCUMENTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1), min_size=1)
+
+
+def test_names_have_26_letters_and_the_boundary_is_id_0() -> None:
+    vocabulary = Vocabulary.from_documents(corpus.read(corpus.BUNDLED))
+    assert "".join(vocabulary.tokens) == ".abcdefghijklmnopqrstuvwxyz"
+
+
+@given(DOCUMENTS)
+def test_decoding_undoes_encoding_for_any_unicode(documents: list[str]) -> None:
+    vocabulary = Vocabulary.from_documents(documents)
+    ids = vocabulary.encode(documents)
+    assert vocabulary.decode(ids.tolist()) == ".".join(documents) + "."
+    assert np.count_nonzero(ids == 0) == len(documents)
+
+
+@given(st.integers(1, 2**16))
+def test_ids_fit_their_type(size: int) -> None:
+    vocabulary = Vocabulary((".", *map(chr, range(0xE000, 0xE000 + min(size, 6000) - 1))))
+    assert np.iinfo(vocabulary.dtype).max >= len(vocabulary) - 1
+
+
+@pytest.mark.parametrize("document", ["eva", "e√a", "\U0001f600"])
+def test_unknown_character_is_named(document: str) -> None:
+    with pytest.raises(UserError, match="is not in the model's vocabulary"):
+        Vocabulary((".", "a", "e")).encode([document])
+
+
+def test_boundary_inside_a_document_cannot_be_encoded() -> None:
+    with pytest.raises(ValueError, match="boundary"):
+        Vocabulary((".", "a")).encode(["a.a"])
+
+
+def test_white_space_and_control_characters_have_labels_that_can_be_seen() -> None:
+    vocabulary = Vocabulary((".", " ", "\t", "\u200b", "é"))
+    assert [vocabulary.label(i) for i in range(5)] == [".", "␣", "\\t", "\\u200b", "é"]

@@ -1,0 +1,153 @@
+r"""The mathematics of the network: initial weights, logits, loss and gradients, as functions of (C, W1, b1, W2, b2).
+
+Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), without its optional direct connections, at the
+sizes of lecture 2. With x the contexts (B, block_size) and y the targets (B,):
+
+    e = C[x] laid side by side      (B, block_size * emb_dim)
+    h = tanh(e W1 + b1)             (B, hidden)
+    z = h W2 + b2                   (B, vocabulary)
+    loss = mean over B of  log sum_j exp z_j  -  z_y
+
+The gradients in closed form, from the loss backwards (' is the transpose, 1_y the one-hot rows of y):
+
+    dz  = (softmax(z) - 1_y) / B    the derivative of log-sum-exp is the softmax
+    dW2 = h' dz,  db2 = sum_B dz
+    dh  = dz W2'
+    da  = dh * (1 - h^2)            a = e W1 + b1, and tanh' = 1 - tanh^2
+    dW1 = e' da,  db1 = sum_B da
+    de  = da W1'
+    dC  = rows of de added up at their ids: the transpose of looking up is adding
+
+With dropout (Srivastava et al. 2014, inverted) h is multiplied by a mask m of zeros and 1 / (1 - p): z sees m h, so
+dW2 = (m h)' dz and dh gains a factor m; nothing else changes.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from makemore.config import Init
+
+
+class Parameters(NamedTuple):
+    """The network's parameters under the lecture's names.
+
+    Attributes:
+        C: (vocabulary, emb_dim) the embedding table.
+        W1: (block_size * emb_dim, hidden).
+        b1: (hidden,).
+        W2: (hidden, vocabulary).
+        b2: (vocabulary,).
+    """
+
+    C: Tensor
+    W1: Tensor
+    b1: Tensor
+    W2: Tensor
+    b2: Tensor
+
+
+def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> list[tuple[int, ...]]:
+    """The shapes of C, W1, b1, W2, b2."""
+    return [
+        (vocabulary, emb_dim),
+        (block_size * emb_dim, hidden),
+        (hidden,),
+        (hidden, vocabulary),
+        (vocabulary,),
+    ]
+
+
+def initial(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, init: Init, generator: torch.Generator
+) -> Parameters:
+    """Weights before training, all drawn from one generator in the order C, W1, b1, W2, b2.
+
+    `normal` is lecture 2's: every entry from the standard normal distribution. `kaiming` is lecture 3's: W1 scaled by
+    5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh) so that tanh is not saturated, W2 by 0.01
+    so that all characters begin equally likely, biases zero.
+    """
+    drawn = Parameters(
+        *(torch.randn(shape, generator=generator) for shape in shapes(vocabulary, block_size, emb_dim, hidden))
+    )
+    if init is Init.normal:
+        return drawn
+    return Parameters(
+        C=drawn.C,
+        W1=drawn.W1 * (5 / 3) / math.sqrt(block_size * emb_dim),
+        b1=torch.zeros_like(drawn.b1),
+        W2=drawn.W2 * 0.01,
+        b2=torch.zeros_like(drawn.b2),
+    )
+
+
+def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
+    """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
+    e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)
+    return torch.tanh(e @ p.W1 + p.b1)
+
+
+def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Unnormalized log-probabilities z of the next token. (..., block_size) -> (..., vocabulary)
+
+    Args:
+        p: the parameters.
+        contexts: int64 ids.
+        mask: (..., hidden) dropout mask from `dropout_mask`; None outside training.
+    """
+    h = hidden_layer(p, contexts)  # (..., hidden)
+    return (h if mask is None else h * mask) @ p.W2 + p.b2
+
+
+def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy in nats per token: (B, block_size), (B,) -> (). Stable for logits of any size."""
+    return F.cross_entropy(logits(p, contexts, mask), targets)
+
+
+def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator) -> Tensor:
+    """Zeros with probability `rate`, 1 / (1 - rate) otherwise. (rows, hidden)"""
+    keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
+    return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+
+
+def loss_and_gradients(
+    p: Parameters, contexts: Tensor, targets: Tensor, out: Parameters, mask: Tensor | None = None
+) -> Tensor:
+    """The loss, and by the formulas at the head of this module its gradients. Equal to autograd's, at half the time.
+
+    Args:
+        p: the parameters.
+        contexts: (B, block_size) int64 ids.
+        targets: (B,) int64 ids.
+        out: where the gradients are written, shaped as `p`.
+        mask: (B, hidden) dropout mask, or None.
+
+    Returns:
+        The mean cross-entropy in nats, a tensor of no dimensions.
+    """
+    rows = len(targets)
+    ids = contexts.reshape(-1)  # (B * block_size,)
+    e = p.C.index_select(0, ids).view(rows, -1)  # (B, block_size * emb_dim)
+    # tanh a = 2 sigmoid(2a) - 1, to 2e-7: on a CPU PyTorch's sigmoid takes a fraction of its tanh's time.
+    h = torch.addmm(p.b1, e, p.W1).mul_(2).sigmoid_().mul_(2).sub_(1)  # (B, hidden)
+    hm = h if mask is None else h * mask  # (B, hidden)
+    log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
+    y = targets.unsqueeze(1)  # (B, 1)
+    mean_loss = log_p.gather(1, y).mean().neg()
+
+    dz = log_p.exp_()  # (B, vocabulary)
+    dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
+    torch.mm(hm.t(), dz, out=out.W2)
+    torch.sum(dz, 0, out=out.b2)
+    dh = dz @ p.W2.t()  # (B, hidden)
+    if mask is not None:
+        dh.mul_(mask)
+    da = dh.addcmul_(dh * h, h, value=-1)  # (B, hidden) dh - dh h^2
+    torch.mm(e.t(), da, out=out.W1)
+    torch.sum(da, 0, out=out.b1)
+    de = da @ p.W1.t()  # (B, block_size * emb_dim)
+    out.C.zero_().index_add_(0, ids, de.view(len(ids), -1))
+    return mean_loss

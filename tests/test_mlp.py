@@ -1,0 +1,126 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from makemore import corpus, mlp
+from makemore.config import Init
+from makemore.vocabulary import Vocabulary
+from makemore.windows import Windows
+
+SEED = 2147483647
+
+
+def seeded(seed: int = SEED) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def first_five_names() -> tuple[Tensor, Tensor]:
+    names = corpus.read(corpus.BUNDLED)
+    windows = Windows.from_documents(names[:5], Vocabulary.from_documents(names), 3)
+    return windows.gather(torch.arange(len(windows)))
+
+
+def random_case(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int
+) -> tuple[mlp.Parameters, Tensor, Tensor]:
+    generator = seeded(1)
+    drawn = mlp.initial(vocabulary, block_size, emb_dim, hidden, Init.normal, generator)
+    p = mlp.Parameters(*(parameter.double().requires_grad_() for parameter in drawn))
+    contexts = torch.randint(vocabulary, (rows, block_size), generator=generator)
+    return p, contexts, torch.randint(vocabulary, (rows,), generator=generator)
+
+
+def test_loss_of_the_lectures_first_network_before_training_is_17_7697() -> None:
+    contexts, targets = first_five_names()
+    assert contexts.shape == (32, 3)
+    p = mlp.initial(27, 3, 2, 100, Init.normal, seeded())
+    assert mlp.loss(p, contexts, targets).item() == pytest.approx(17.76971435546875, abs=2e-6)
+
+
+def test_full_batch_updates_reach_the_published_losses() -> None:
+    contexts, targets = first_five_names()
+    p = mlp.initial(27, 3, 2, 100, Init.normal, seeded())
+    gradients = mlp.Parameters(*map(torch.zeros_like, p))
+    after = {}
+    for update in range(1001):
+        after[update] = mlp.loss_and_gradients(p, contexts, targets, gradients).item()
+        for parameter, gradient in zip(p, gradients, strict=True):
+            parameter.sub_(gradient, alpha=0.1)
+    published = {0: 17.7697, 1: 13.6564, 9: 4.4147, 99: 0.3367, 1000: 0.2561}
+    assert {update: after[update] for update in published} == pytest.approx(published, abs=1e-4)
+
+
+@pytest.mark.parametrize(("emb_dim", "hidden", "count"), [(2, 100, 3481), (2, 300, 10_281), (10, 200, 11_897)])
+def test_published_numbers_of_parameters(emb_dim: int, hidden: int, count: int) -> None:
+    assert sum(p.numel() for p in mlp.initial(27, 3, emb_dim, hidden, Init.normal, seeded())) == count
+
+
+def test_looking_up_is_one_hot_times_table() -> None:
+    contexts, _ = first_five_names()
+    C = mlp.initial(27, 3, 2, 100, Init.normal, seeded()).C
+    one_hot = torch.nn.functional.one_hot(contexts, 27).float()  # (32, 3, 27)
+    assert torch.equal(one_hot @ C, C[contexts])
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17), st.booleans())
+def test_closed_form_gradients_are_autograds(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool
+) -> None:
+    p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
+    expected_loss = mlp.loss(p, contexts, targets, mask)
+    expected = torch.autograd.grad(expected_loss, p)
+    gradients = mlp.Parameters(*(torch.full_like(parameter, math.nan) for parameter in p))
+    with torch.no_grad():
+        loss = mlp.loss_and_gradients(p, contexts, targets, gradients, mask)
+    assert loss.item() == pytest.approx(expected_loss.item(), abs=1e-10)
+    for gradient, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, right, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_loss_and_gradients_are_finite_for_huge_logits(size: float) -> None:
+    p = mlp.initial(27, 3, 10, 200, Init.kaiming, seeded())
+    p.b2[5] = size
+    contexts, targets = first_five_names()
+    gradients = mlp.Parameters(*map(torch.zeros_like, p))
+    loss = mlp.loss_and_gradients(p, contexts, targets, gradients)
+    assert loss.item() == pytest.approx(mlp.loss(p, contexts, targets).item(), rel=1e-5)
+    # Where the huge logit is not the target's, the loss is the distance to it; the id 5 is 'e', twice a target.
+    assert math.isfinite(loss) and loss > 100
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_normal_weights_are_drawn_in_the_lectures_order() -> None:
+    g = seeded()
+    C = torch.randn((27, 10), generator=g)
+    W1 = torch.randn((30, 200), generator=g)
+    b1 = torch.randn(200, generator=g)
+    W2 = torch.randn((200, 27), generator=g)
+    b2 = torch.randn(27, generator=g)
+    drawn = mlp.initial(27, 3, 10, 200, Init.normal, seeded())
+    assert all(torch.equal(a, b) for a, b in zip(drawn, (C, W1, b1, W2, b2), strict=True))
+
+
+def test_kaiming_weights_start_near_a_uniform_guess_with_unsaturated_units() -> None:
+    p = mlp.initial(27, 3, 10, 200, Init.kaiming, seeded())
+    contexts, targets = first_five_names()
+    assert mlp.loss(p, contexts, targets).item() == pytest.approx(math.log(27), abs=0.1)
+    assert p.W1.std().item() == pytest.approx(5 / 3 / math.sqrt(30), rel=0.05)
+    # Activations are normal with standard deviation 5/3, so |tanh| > 0.97 where a normal exceeds 2.09 / (5/3).
+    expected = 1 - math.erf(math.atanh(0.97) / (5 / 3) / math.sqrt(2))
+    assert (mlp.hidden_layer(p, contexts).abs() > 0.97).float().mean().item() == pytest.approx(expected, abs=0.03)
+    assert not p.b1.any() and not p.b2.any()
+
+
+def test_dropout_keeps_the_expected_share_and_the_mean() -> None:
+    p = mlp.initial(27, 3, 10, 200, Init.normal, seeded())
+    mask = mlp.dropout_mask(500, p, 0.25, seeded())
+    assert mask.shape == (500, 200)
+    assert (mask == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert mask.mean().item() == pytest.approx(1, abs=0.02)

@@ -1,0 +1,140 @@
+"""Save and load a model without Lightning and without running code.
+
+A checkpoint is Lightning's own file with one more entry, `makemore`: vocabulary, settings and fingerprints of the
+training documents, as tensors and plain values. `torch.load(weights_only=True)` reads nothing else, so a file from a
+stranger can be wrong but cannot act.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from makemore import mlp
+from makemore.errors import UserError
+from makemore.vocabulary import Vocabulary
+
+KEY = "makemore"
+FORMAT = 1
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model as it is used after training.
+
+    Attributes:
+        logits: contexts (B, block_size) -> (B, vocabulary).
+        vocabulary: the model's tokens.
+        block_size: ids in a context.
+        settings: the run's settings, flat plain values.
+        step: optimizer steps taken.
+        known: (N,) sorted fingerprints of the training documents (`makemore.corpus.fingerprints`).
+    """
+
+    logits: Callable[[Tensor], Tensor]
+    vocabulary: Vocabulary
+    block_size: int
+    settings: dict[str, Any]
+    step: int
+    known: Tensor
+
+
+def describe(vocabulary: Vocabulary, settings: dict[str, Any], step: int, known: Tensor) -> dict[str, Any]:
+    """What stands beside the parameters in a checkpoint: tensors and plain values only."""
+    return {
+        "format": FORMAT,
+        "tokens": list(vocabulary.tokens),
+        "settings": dict(settings),
+        "step": step,
+        "known": known,
+    }
+
+
+def load(path: Path) -> SavedModel:
+    """Reads a model from a run's checkpoint onto the CPU.
+
+    Raises:
+        UserError: the file is missing, damaged, or not a checkpoint of this project.
+    """
+    if path.is_dir():
+        path = in_folder(path)
+    try:
+        if not zipfile.is_zipfile(path):  # as all files of torch.save are; the list of what is in them stands last
+            path.open("rb").close()
+            raise UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint={path}: there is no such file; name a run's {BEST} or its folder") from None
+    except OSError as error:
+        raise UserError(f"checkpoint={path} cannot be read: {error.strerror}") from None
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        # Whatever the unpickler stumbles over in an archive that this project did not write.
+        raise _foreign(path) from error
+    return _model(path, content)
+
+
+def in_folder(folder: Path) -> Path:
+    """The checkpoint to use from a run folder: the best on dev, else the last.
+
+    Raises:
+        UserError: there is none.
+    """
+    for name in (BEST, LAST):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"checkpoint={folder} is a folder without {BEST} or {LAST}; name the folder of a run")
+
+
+def newest(outputs: Path) -> Path:
+    """The checkpoint of the run that wrote one last, single runs and sweeps alike.
+
+    Raises:
+        UserError: no run has left one.
+    """
+    checkpoints = [*outputs.rglob(BEST), *outputs.rglob(LAST)]
+    if not checkpoints:
+        raise UserError(
+            f"there is no checkpoint under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
+        )
+    return in_folder(max(checkpoints, key=lambda path: path.stat().st_mtime).parent)
+
+
+def _model(path: Path, content: Any) -> SavedModel:
+    """The model in a checkpoint's content, its parts held against each other."""
+    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
+        raise _foreign(path)
+    ours, state = content[KEY], content.get("state_dict", {})
+    if ours.get("format") != FORMAT:
+        raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
+    try:
+        parameters = mlp.Parameters(**state)
+        vocabulary = Vocabulary(tuple(ours["tokens"]))
+        block_size = int(ours["settings"]["block_size"])
+        _check_shapes(parameters, len(vocabulary), block_size)
+        return SavedModel(
+            logits=lambda contexts: mlp.logits(parameters, contexts),
+            vocabulary=vocabulary,
+            block_size=block_size,
+            settings=ours["settings"],
+            step=ours["step"],
+            known=ours["known"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"checkpoint={path} is incomplete or its parts do not fit together ({error})") from error
+
+
+def _check_shapes(p: mlp.Parameters, vocabulary: int, block_size: int) -> None:
+    expected = mlp.shapes(vocabulary, block_size, p.C.shape[-1], p.b1.numel())
+    for name, tensor, shape in zip(p._fields, p, expected, strict=True):
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+
+
+def _foreign(path: Path) -> UserError:
+    return UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")

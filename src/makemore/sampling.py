@@ -1,0 +1,142 @@
+"""New names from a model, many at a time: each step draws the next character of every unfinished name at once."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from makemore import corpus
+from makemore.checkpoint import SavedModel
+from makemore.errors import UserError
+
+Logits = Callable[[Tensor], Tensor]
+
+# Names drawn together: more are no faster, and fewer logits fit in the cache.
+BATCH = 1024
+# Known names in a row after which the search for a new one is given up.
+PATIENCE = 10_000
+
+
+def names(
+    model: SavedModel,
+    n: int,
+    generator: torch.Generator,
+    *,
+    prefix: str = "",
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    max_length: int = 200,
+    novel: bool = False,
+) -> Iterator[str]:
+    """Draws `n` names.
+
+    Args:
+        model: what to draw from.
+        n: how many names.
+        generator: the source of chance; the same state gives the same names.
+        prefix: what every name begins with.
+        temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer characters get their turn.
+        top_k: draw among the k likeliest characters only; None among all.
+        max_length: characters, the prefix included, at which a name that has not ended is cut.
+        novel: only names that are not among the model's training documents.
+
+    Yields:
+        The names. Fewer than `n` only if `novel` and `PATIENCE` draws in a row gave no new one.
+
+    Raises:
+        UserError: the prefix or `top_k` does not fit the model.
+    """
+    if corpus.BOUNDARY in prefix:
+        raise UserError(f"prefix={prefix} holds '{corpus.BOUNDARY}', the boundary that ends a name; leave it out")
+    try:
+        start = model.vocabulary.encode([prefix])[:-1].tolist()
+    except UserError as error:
+        raise UserError(f"prefix={prefix}: {error}") from None
+    if len(prefix) > max_length:
+        raise UserError(f"prefix={prefix} is longer than max_length={max_length}; allow at least {len(prefix)}")
+    if top_k is not None and top_k > len(model.vocabulary):
+        raise UserError(
+            f"top_k={top_k} is out of range: the model has {len(model.vocabulary)} characters to choose from"
+        )
+    found = fruitless = 0
+    while found < n and fruitless < PATIENCE:
+        count = min(BATCH, max(32, n - found) if novel else n - found)
+        ids = draw(
+            model.logits,
+            torch.tensor([start] * count, dtype=torch.int64).view(count, len(start)),
+            block_size=model.block_size,
+            generator=generator,
+            temperature=temperature,
+            top_k=top_k,
+            max_length=max_length,
+        )
+        for row in ids:
+            name = model.vocabulary.decode(row)
+            if novel and is_known(model, name):
+                fruitless += 1
+            elif found < n:
+                found, fruitless = found + 1, 0
+                yield name
+
+
+def is_known(model: SavedModel, name: str) -> bool:
+    """Whether a name is among the model's training documents."""
+    fingerprint = torch.from_numpy(corpus.fingerprints([name]))  # (1,)
+    at = torch.searchsorted(model.known, fingerprint)
+    return bool(at < len(model.known)) and bool(model.known[at] == fingerprint)
+
+
+@torch.inference_mode()
+def draw(
+    logits: Logits,
+    start: Tensor,
+    *,
+    block_size: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    max_length: int = 200,
+) -> list[list[int]]:
+    """Continues each row until it draws the boundary or has `max_length` ids.
+
+    No document is empty, so the boundary cannot be drawn as a row's first id.
+
+    Args:
+        logits: contexts (B, block_size) -> (B, vocabulary).
+        start: (N, P) int64 ids that the rows begin with; P may be 0.
+        block_size: ids in a context.
+        generator: the source of chance.
+        temperature: divides the logits.
+        top_k: draw among the k likeliest ids only.
+        max_length: ids at which a row is cut.
+
+    Returns:
+        N lists of ids, without boundaries.
+
+    Raises:
+        UserError: the logits are not finite, so the model's training has diverged.
+    """
+    rows, given = start.shape
+    opening = torch.zeros(rows, block_size, dtype=torch.int64)  # (N, block_size) boundaries
+    contexts = torch.cat([opening, start], dim=1)[:, given:]  # (A, block_size) of the rows that have not ended
+    columns = list(start.unbind(dim=1))  # each (N,): one position of every row, 0 where the row has ended
+    active = torch.arange(rows)  # (A,)
+    while len(columns) < max_length and len(active) > 0:
+        z = logits(contexts)  # (A, vocabulary)
+        largest = z.max(dim=1, keepdim=True).values  # (A, 1)
+        if not largest.isfinite().all():
+            raise UserError("this model cannot be sampled: its training diverged, so its logits are not finite")
+        # Subtracting the largest first keeps a tiny temperature from making infinities.
+        z = (z - largest) / temperature
+        if not columns:
+            z[:, 0] = -torch.inf
+        if top_k is not None and top_k < z.shape[1]:
+            least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
+            z = z.masked_fill(z < least, -torch.inf)
+        drawn = torch.multinomial(z.softmax(dim=1), 1, generator=generator)  # (A, 1)
+        goes_on = drawn.squeeze(1) != 0  # (A,)
+        active = active[goes_on]
+        columns.append(torch.zeros(rows, dtype=torch.int64).index_put_((active,), drawn[goes_on, 0]))
+        contexts = torch.cat([contexts, drawn], dim=1)[goes_on, 1:]
+    ids = torch.stack(columns, dim=1).tolist() if columns else [[]] * rows
+    return [row[: row.index(0)] if 0 in row else row for row in ids]

@@ -1,0 +1,97 @@
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from makemore import checkpoint, mlp
+from makemore.config import Init
+from makemore.errors import UserError
+from makemore.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary((".", "a", "b", "é"))
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    p = mlp.initial(4, 2, 3, 5, Init.normal, torch.Generator().manual_seed(1))
+    described = checkpoint.describe(VOCABULARY, {"block_size": 2}, 7, torch.tensor([3]))
+    return {"state_dict": p._asdict(), checkpoint.KEY: described | changes}
+
+
+def saved(path: Path, what: Any) -> Path:
+    torch.save(what, path)
+    return path
+
+
+def test_a_loaded_model_has_the_saved_ones_logits_and_description(tmp_path: Path) -> None:
+    original = content()
+    model = checkpoint.load(saved(tmp_path / "best.ckpt", original))
+    contexts = torch.tensor([[0, 0], [1, 3]])
+    assert torch.equal(model.logits(contexts), mlp.logits(mlp.Parameters(**original["state_dict"]), contexts))
+    assert (model.vocabulary, model.block_size, model.step) == (VOCABULARY, 2, 7)
+    assert model.known.tolist() == [3]
+
+
+def test_a_folder_stands_for_its_best_checkpoint_and_else_for_its_last(tmp_path: Path) -> None:
+    saved(tmp_path / "last.ckpt", content(step=2))
+    assert checkpoint.load(tmp_path).step == 2
+    saved(tmp_path / "best.ckpt", content(step=1))
+    assert checkpoint.load(tmp_path).step == 1
+
+
+def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        checkpoint.newest(tmp_path)
+    for name, time in (("a/1", 300), ("multirun/b/2", 400), ("c/3", 200)):
+        (tmp_path / name).mkdir(parents=True)
+        os.utime(saved(tmp_path / name / "best.ckpt", content()), (time, time))
+    assert checkpoint.newest(tmp_path) == tmp_path / "multirun/b/2/best.ckpt"
+
+
+def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    with pytest.raises(UserError, match="there is no such file"):
+        checkpoint.load(path)
+    with pytest.raises(UserError, match="is a folder without"):
+        checkpoint.load(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.load(path)
+    path.write_text("a text")
+    with pytest.raises(UserError, match="no checkpoint at all"):
+        checkpoint.load(path)
+    with pytest.raises(UserError, match="is not a checkpoint of makemore"):
+        checkpoint.load(saved(path, {"state_dict": {}}))
+    with pytest.raises(UserError, match="format 99"):
+        checkpoint.load(saved(path, content(format=99)))
+    with pytest.raises(UserError, match="do not fit together"):
+        checkpoint.load(saved(path, content(tokens=[".", "a"])))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, share: float) -> None:
+    path = saved(tmp_path / "best.ckpt", content())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.load(path)
+
+
+class Malicious:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.mark,))
+
+
+def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for path in (saved(tmp_path / "a.ckpt", {checkpoint.KEY: Malicious(mark)}), tmp_path / "b.ckpt"):
+        if not path.exists():
+            path.write_bytes(pickle.dumps(Malicious(mark)))
+        with pytest.raises(UserError):
+            checkpoint.load(path)
+    assert not mark.exists()

@@ -1,0 +1,217 @@
+"""The LightningDataModule: documents are read, split, and served as minibatches and evaluation batches."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from makemore import corpus
+from makemore.config import DataConfig
+from makemore.errors import UserError
+from makemore.randomness import Stream, generator
+from makemore.vocabulary import Vocabulary
+from makemore.windows import Windows
+
+# Ids in one Lightning batch: 32 MiB of int64 contexts.
+CHUNK_BUDGET = 2**22
+# Logits in one evaluation batch: 16 MiB of float32.
+LOGITS_BUDGET = 2**22
+# More rows than this are slower: the hidden layer falls out of the processor's cache.
+EVALUATION_ROWS = 2**9
+
+
+class Batch(NamedTuple):
+    """Examples to compute with.
+
+    Attributes:
+        contexts: (..., block_size) int64 ids.
+        targets: (...) int64 ids.
+    """
+
+    contexts: Tensor
+    targets: Tensor
+
+
+class Minibatches:
+    """The training examples of a whole run, `steps_per_execution` minibatches at a time.
+
+    Every item is a `Batch` with contexts (K, B, block_size) and targets (K, B). K is `steps_per_execution`, less where
+    an evaluation is due or memory is short. What is drawn depends on the seed alone, never on K.
+
+    Args:
+        windows: the examples to draw from.
+        batch_size: B; None takes every example in every step, in order.
+        replacement: draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled
+            epochs, one permutation after another, and a minibatch may hold the end of one and the start of the next.
+        steps: optimizer steps in the run.
+        steps_per_execution: the most minibatches in an item.
+        eval_every: steps between two evaluations; no item reaches over one.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        *,
+        batch_size: int | None,
+        replacement: bool,
+        steps: int,
+        steps_per_execution: int,
+        eval_every: int,
+        seed: int,
+    ) -> None:
+        self.windows = windows
+        self.batch_size = batch_size
+        self.replacement = replacement
+        self.steps = steps
+        self.eval_every = eval_every
+        affordable = CHUNK_BUDGET // ((batch_size or len(windows)) * windows.block_size)
+        self.steps_per_execution = max(1, min(steps_per_execution, eval_every, affordable))
+        self._generator = generator(seed, Stream.minibatches)
+        self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
+
+    @property
+    def items_per_evaluation(self) -> int:
+        """How many items lie between two evaluations."""
+        return math.ceil(self.eval_every / self.steps_per_execution)
+
+    def __len__(self) -> int:
+        """How many items the run has."""
+        whole, rest = divmod(self.steps, self.eval_every)
+        return whole * self.items_per_evaluation + math.ceil(rest / self.steps_per_execution)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draws the run's minibatches, in order."""
+        step = 0
+        while step < self.steps:
+            until_evaluation = self.eval_every - step % self.eval_every
+            count = min(self.steps_per_execution, until_evaluation, self.steps - step)
+            yield Batch(*self.windows.gather(self._draw(count)))
+            step += count
+
+    def _draw(self, count: int) -> Tensor:
+        """The example numbers of the next `count` minibatches. (count, B)"""
+        examples = len(self.windows)
+        if self.batch_size is None:
+            return torch.arange(examples).expand(count, examples)
+        if self.replacement:
+            return torch.randint(examples, (count, self.batch_size), generator=self._generator)
+        wanted = count * self.batch_size
+        parts = [self._order]
+        while sum(map(len, parts)) < wanted:
+            parts.append(torch.randperm(examples, generator=self._generator))
+        order = torch.cat(parts)
+        self._order = order[wanted:]
+        return order[:wanted].view(count, self.batch_size)
+
+
+class EvaluationBatches:
+    """Every example of a split once, in order, in batches whose logits stay within a fixed budget.
+
+    Items are `Batch`es with contexts (B, block_size) and targets (B,).
+    """
+
+    def __init__(self, windows: Windows, vocabulary_size: int) -> None:
+        self.windows = windows
+        self.rows = max(1, min(EVALUATION_ROWS, LOGITS_BUDGET // vocabulary_size))
+
+    def __len__(self) -> int:
+        """How many batches there are."""
+        return math.ceil(len(self.windows) / self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Gathers one batch after the other."""
+        for first in range(0, len(self.windows), self.rows):
+            examples = torch.arange(first, min(first + self.rows, len(self.windows)))  # (B,)
+            yield Batch(*self.windows.gather(examples))
+
+
+class WindowDataModule(L.LightningDataModule):
+    """Reads the documents, splits them, and holds train, dev and test as `Windows`.
+
+    Args:
+        data: the `data` part of the configuration.
+        steps: optimizer steps in the run.
+        steps_per_execution: the most minibatches in one Lightning batch.
+        eval_every: steps between two looks at dev.
+        seed: the run's seed, for the minibatches.
+
+    After `setup`: `vocabulary`, `documents` (how many there are), `known` (fingerprints of the training documents),
+    and the `Windows` `train`, `dev` and `test`.
+    """
+
+    def __init__(self, data: DataConfig, *, steps: int, steps_per_execution: int, eval_every: int, seed: int) -> None:
+        super().__init__()
+        self.data = data
+        self.steps = steps
+        self.steps_per_execution = steps_per_execution
+        self.eval_every = eval_every
+        self.seed = seed
+        self._is_set_up = False
+
+    def prepare_data(self) -> None:
+        """Downloads the data once, where it has to be.
+
+        Raises:
+            UserError: it is not to be had.
+        """
+        corpus.locate(self.data)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Builds vocabulary and windows; a second call changes nothing.
+
+        Raises:
+            UserError: the file or the split is not usable.
+        """
+        if self._is_set_up:
+            return
+        self.path: Path = corpus.locate(self.data)
+        documents = corpus.read(self.path)
+        # The vocabulary is the whole file's, so that a run on its first few documents has the same network.
+        self.vocabulary = Vocabulary.from_documents(documents)
+        if self.data.unique:
+            documents = list(dict.fromkeys(documents))
+        if self.data.overfit is not None:
+            if self.data.overfit > len(documents):
+                raise UserError(
+                    f"data.overfit={self.data.overfit} is more than the {len(documents)} documents there are"
+                )
+            documents = documents[: self.data.overfit]
+            parts = documents, documents, documents
+        else:
+            parts = corpus.split(documents, self.data.splits, self.data.split_seed)
+        self.documents = len(documents)
+        self.known = torch.from_numpy(corpus.fingerprints(parts[0]))  # (N,) int64
+        self.train, self.dev, self.test = (
+            Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in parts
+        )
+        self.minibatches = Minibatches(
+            self.train,
+            batch_size=self.data.batch_size,
+            replacement=self.data.replacement,
+            steps=self.steps,
+            steps_per_execution=self.steps_per_execution,
+            eval_every=self.eval_every,
+            seed=self.seed,
+        )
+        self._is_set_up = True
+
+    def train_dataloader(self) -> Minibatches:
+        """The whole run's minibatches."""
+        return self.minibatches
+
+    def val_dataloader(self) -> EvaluationBatches:
+        """The dev split."""
+        return self.evaluation(self.dev)
+
+    def test_dataloader(self) -> EvaluationBatches:
+        """The test split."""
+        return self.evaluation(self.test)
+
+    def evaluation(self, windows: Windows) -> EvaluationBatches:
+        """Batches that cover some windows once."""
+        return EvaluationBatches(windows, len(self.vocabulary))

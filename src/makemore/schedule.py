@@ -1,0 +1,83 @@
+"""Learning-rate schedules, and the callback that applies them.
+
+A schedule is a pure function of the step: it keeps no state, so a rate can be asked for in any order, and a resumed
+run has the same rates. `conf/schedule/` gives each its values.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+
+Schedule = Callable[[int], float]
+
+
+def constant(at: int, *, steps: int, lr: float) -> float:  # noqa: ARG001 (every schedule is given its length)
+    """The same rate at every step."""
+    return lr
+
+
+def step(at: int, *, steps: int, lr: float, drop_at: float, factor: float) -> float:
+    """`lr`, and `lr * factor` once the share `drop_at` of the steps is done (the lecture: 0.1, then 0.01)."""
+    return lr if at < round(drop_at * steps) else lr * factor
+
+
+def exponential(at: int, *, steps: int, lr: float, end_lr: float) -> float:
+    """From `lr` at the first step to `end_lr` at the last, by the same factor each step."""
+    return lr * math.pow(end_lr / lr, _progress(at, steps))
+
+
+def cosine(at: int, *, steps: int, lr: float, warmup: float, end_factor: float) -> float:
+    """Half a cosine wave from `lr` down to `lr * end_factor` (Loshchilov & Hutter 2017, without restarts).
+
+    Before it, for the share `warmup` of the steps, a straight line up from zero, its first step already above zero.
+    """
+    rising = round(warmup * steps)
+    if at < rising:
+        return lr * (at + 1) / (rising + 1)
+    return lr * _anneal(1, end_factor, _progress(at - rising, steps - rising))
+
+
+def one_cycle(at: int, *, steps: int, lr: float, warmup: float, start_factor: float, end_factor: float) -> float:
+    """Up from `lr * start_factor` to `lr` in the share `warmup` of the steps, then down to `lr * end_factor`.
+
+    Both ways along half a cosine wave (Smith & Topin 2018, in the two-phase form that is in common use).
+    """
+    rising = round(warmup * steps)
+    if at < rising:
+        return lr * _anneal(start_factor, 1, at / rising)
+    return lr * _anneal(1, end_factor, _progress(at - rising, steps - rising))
+
+
+def _progress(at: int, steps: int) -> float:
+    """0 at the first of `steps` steps, 1 at the last."""
+    return at / max(1, steps - 1)
+
+
+def _anneal(start: float, end: float, progress: float) -> float:
+    """Half a cosine wave from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+class LearningRateSchedule(L.Callback):
+    """Asks the schedule for the coming steps' rates, hands them to the module, and logs them.
+
+    Args:
+        schedule: step -> learning rate.
+        log_every: steps between two points on TensorBoard's `learning_rate` chart.
+    """
+
+    def __init__(self, schedule: Schedule, log_every: int = 100) -> None:
+        self.schedule = schedule
+        self.log_every = log_every
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Sets `pl_module.learning_rates`, one rate for each of the batch's minibatches."""
+        first: int = pl_module.steps_taken
+        after = first + len(batch.targets)
+        rates = [self.schedule(at) for at in range(first, after)]
+        pl_module.learning_rates = rates
+        for at in range(-first % self.log_every, len(rates), self.log_every):
+            for logger in trainer.loggers:
+                logger.log_metrics({"learning_rate": rates[at]}, step=first + at)

@@ -1,0 +1,254 @@
+"""What a person looks at while a model trains and afterwards: progress, figures, samples, TensorBoard, the results.
+
+`conf/callbacks/default.yaml` lists them; each is independent of the others, and a run without any still trains.
+All of them count optimizer steps, never Lightning's batches.
+"""
+
+import json
+import logging
+import math
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from makemore import checkpoint, plots, sampling
+from makemore.errors import UserError
+from makemore.module import LanguageModule, mean_loss
+from makemore.randomness import Stream, generator
+
+log = logging.getLogger(__name__)
+
+# The tag under which TensorBoard's HParams tab finds a run's result.
+RESULT_TAGS = {
+    "best_dev_loss": "result/best_dev_loss",
+    "dev_loss": "result/dev_loss",
+    "train_loss": "result/train_loss",
+}
+
+
+def folder(trainer: L.Trainer) -> Path:
+    """The run's own folder."""
+    return Path(trainer.default_root_dir)
+
+
+def writers(trainer: L.Trainer) -> list[SummaryWriter]:
+    """The TensorBoard writers of the run: one, or none with `logger=none`."""
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+class Progress(L.Callback):
+    """One progress line that counts optimizer steps, with the latest train and dev loss."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Opens the line; where nobody watches a terminal, it is written ten seconds apart."""
+        self._bar = tqdm(
+            total=trainer.datamodule.steps,  # type: ignore[attr-defined]
+            initial=pl_module.steps_taken,
+            desc="training",
+            unit=" steps",
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,
+        )
+        self._shown: dict[str, str] = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        """Moves on by as many steps as the batch took."""
+        self._shown["train"] = f"{outputs['losses'].mean():.4f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update(len(outputs["losses"]))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Shows the new dev loss."""
+        self._shown["dev"] = f"{pl_module.dev_losses[pl_module.steps_taken]:.4f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Closes the line."""
+        self._bar.close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Closes the line, so that the error begins on one of its own."""
+        if hasattr(self, "_bar"):
+            self._bar.close()
+
+
+class GracefulInterrupt(L.Callback):
+    """The first Ctrl-C ends the run early but whole: evaluation, checkpoints, figures. The second ends it at once."""
+
+    def __init__(self) -> None:
+        self._previous: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Takes over the signal; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, self._previous)
+            pl_module.stop("interrupted")
+
+        self._previous = signal.signal(signal.SIGINT, stop)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gives the signal back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Gives the signal back."""
+        self.on_train_end(trainer, pl_module)
+
+
+class LossCurve(L.Callback):
+    """Keeps every step's loss; logs means to TensorBoard's `loss/train`; draws `loss.png` at the end.
+
+    Args:
+        log_every: steps in one point of the `loss/train` chart.
+    """
+
+    def __init__(self, log_every: int = 100) -> None:
+        if log_every < 1:
+            raise UserError(f"callbacks.loss_curve.log_every={log_every} is out of range: it must be at least 1")
+        self.log_every = log_every
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins an empty record."""
+        self._losses: list[torch.Tensor] = []
+        self._waiting: list[torch.Tensor] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: LanguageModule, outputs: Any, *_: Any) -> None:  # type: ignore[override]
+        """Takes in the losses of the steps just done."""
+        losses = outputs["losses"].cpu()  # (K,)
+        self._losses.append(losses)
+        self._waiting.append(losses)
+        waiting = torch.cat(self._waiting)
+        done = len(waiting) - len(waiting) % self.log_every
+        first = pl_module.steps_taken - len(waiting)
+        for i, mean in enumerate(waiting[:done].view(-1, self.log_every).mean(dim=1).tolist(), start=1):
+            for logger in trainer.loggers:
+                logger.log_metrics({"loss/train": mean}, step=first + i * self.log_every)
+        self._waiting = [waiting[done:]]
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Draws the curve."""
+        figure = plots.loss_curve(torch.cat(self._losses), pl_module.dev_losses)
+        plots.save(figure, folder(trainer) / "loss.png")
+        for writer in writers(trainer):
+            writer.add_figure("loss", figure, global_step=pl_module.steps_taken)
+
+
+class EmbeddingPlot(L.Callback):
+    """Draws `embedding.png`; gives TensorBoard the figure, and the projector the table with characters as labels."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Draws the embedding table of a model that has one."""
+        table = getattr(pl_module, "C", None)
+        if table is None or not table.isfinite().all():
+            return
+        figure = plots.embedding(table, pl_module.vocabulary)
+        plots.save(figure, folder(trainer) / "embedding.png")
+        for writer in writers(trainer):
+            writer.add_figure("embedding", figure, global_step=pl_module.steps_taken)
+            labels = [pl_module.vocabulary.label(i) for i in range(len(pl_module.vocabulary))]
+            writer.add_embedding(table.detach().cpu(), metadata=labels, global_step=pl_module.steps_taken, tag="C")
+
+
+class Samples(L.Callback):
+    """Writes `samples.txt` with names from the best checkpoint; shows names of every evaluation in TensorBoard.
+
+    `python sample.py checkpoint=RUN seed=SEED` with the run's seed prints the same names.
+
+    Args:
+        n: how many names.
+        seed: where their chance begins.
+    """
+
+    def __init__(self, n: int = 20, seed: int = 2147483647) -> None:
+        if n < 1:
+            raise UserError(f"callbacks.samples.n={n} is out of range: it must be at least 1")
+        self.n = n
+        self.seed = seed
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Shows what the model makes of the same chance now."""
+        if not writers(trainer) or not math.isfinite(pl_module.dev_losses[pl_module.steps_taken]):
+            return
+        text = "\n".join(f"    {name}" for name in self._names(pl_module.as_saved()))
+        for writer in writers(trainer):
+            writer.add_text("samples", text, global_step=pl_module.steps_taken)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Writes the names of the best checkpoint, if there was an evaluation that gave a number."""
+        if not any(map(math.isfinite, pl_module.dev_losses.values())):
+            return
+        saved = checkpoint.load(folder(trainer))
+        (folder(trainer) / "samples.txt").write_text(
+            "".join(f"{name}\n" for name in self._names(saved)), encoding="utf-8"
+        )
+
+    def _names(self, model: checkpoint.SavedModel) -> list[str]:
+        return list(sampling.names(model, self.n, generator(self.seed, Stream.sampling)))
+
+
+class Results(L.Callback):
+    """Measures the finished model and writes `metrics.json` and TensorBoard's hyper-parameters with the results.
+
+    Args:
+        timer: Lightning's, listed before every other callback, so that figures do not count as training.
+        test: look at the test split too.
+
+    Attributes:
+        metrics: what `metrics.json` holds, after training.
+    """
+
+    def __init__(self, timer: L.callbacks.Timer, test: bool) -> None:
+        self.timer = timer
+        self.test = test
+        self.metrics: dict[str, Any] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: LanguageModule, stage: str) -> None:  # type: ignore[override]
+        """Registers the run with the HParams tab, its results still unknown."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(pl_module.settings, dict.fromkeys(RESULT_TAGS.values(), math.nan))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Measures and writes; every loss is a mean over a whole split, of the last weights, in nats per token."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        seconds = self.timer.time_elapsed("train")
+        finite = [loss for loss in pl_module.dev_losses.values() if math.isfinite(loss)]
+        metrics: dict[str, Any] = {
+            "train_loss": mean_loss(pl_module, data.evaluation(data.train)),
+            "dev_loss": pl_module.dev_losses[pl_module.steps_taken],
+            "best_dev_loss": min(finite, default=math.inf),
+        }
+        if self.test:
+            metrics["test_loss"] = mean_loss(pl_module, data.test_dataloader())
+        results = {tag: metrics[name] for name, tag in RESULT_TAGS.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(results, step=pl_module.steps_taken)
+        rows = data.data.batch_size or len(data.train)
+        self.metrics = metrics | {
+            "steps": pl_module.steps_taken,
+            "parameters": sum(parameter.numel() for parameter in pl_module.parameters()),
+            "fit_seconds": round(seconds, 3),
+            "examples_per_second": round(pl_module.steps_taken * rows / seconds),
+            "seed": pl_module.settings["seed"],
+            "status": pl_module.status,
+        }
+        # JSON has no word for a loss that is not a number.
+        plain = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in self.metrics.items()
+        }
+        text = json.dumps(plain, indent=2)
+        (folder(trainer) / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,61 @@
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from makemore import plots
+from makemore.vocabulary import Vocabulary
+
+
+def test_smoothing_is_the_lectures_view_and_mean() -> None:
+    values = torch.randn(6000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    middles, means = plots.smoothed(values.numpy(), 1000)
+    np.testing.assert_allclose(means, values.view(-1, 1000).mean(1).numpy())
+    assert middles.tolist() == [500.5, 1500.5, 2500.5, 3500.5, 4500.5, 5500.5]
+    assert plots.smoothing_width(200_000) == 1000
+
+
+def test_smoothing_keeps_what_is_left_at_the_end() -> None:
+    middles, means = plots.smoothed(np.array([1.0, 3.0, 5.0]), 2)
+    assert (middles.tolist(), means.tolist()) == ([1.5, 3.0], [2.0, 5.0])
+
+
+def test_loss_curve_shows_log10_of_every_step_and_of_dev() -> None:
+    figure = plots.loss_curve(torch.tensor([100.0, 10.0, 1.0]), {3: 10.0, 2: math.nan})
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["minibatch"].get_ydata() == pytest.approx([2, 1, 0])
+    assert list(lines["minibatch"].get_xdata()) == [1, 2, 3]  # type: ignore[arg-type]
+    assert (list(lines["dev"].get_xdata()), list(lines["dev"].get_ydata())) == ([3], [1])  # type: ignore[arg-type]
+    assert figure.axes[0].get_xlabel() == "optimizer step"
+
+
+def test_two_dimensions_are_drawn_as_they_are() -> None:
+    C = torch.tensor([[0.0, 1.0], [2.0, 3.0], [-1.0, 5.0]])
+    places, title, names = plots.projected(C)
+    assert torch.equal(places, C)
+    assert "PCA" not in title
+    assert names == ("C[:, 0]", "C[:, 1]")
+
+
+def test_more_dimensions_are_a_pca_projection_and_say_so() -> None:
+    C = torch.randn(30, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    places, title, names = plots.projected(C)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(C.T)).flip(0)  # (5,)
+    assert torch.cov(places.T).diagonal().tolist() == pytest.approx(eigenvalues[:2].tolist())
+    assert abs(torch.cov(places.T)[0, 1]) < 1e-12
+    assert "PCA projection of 5 dimensions" in title
+    assert f"{100 * eigenvalues[0] / eigenvalues.sum():.0f} %" in names[0]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 7])
+def test_embedding_labels_every_token_and_colours_vowels(dimensions: int, tmp_path: Path) -> None:
+    vocabulary = Vocabulary((".", " ", "$", "a", "b", "名", "e"))
+    figure = plots.embedding(torch.randn(7, dimensions), vocabulary)
+    assert [text.get_text() for text in figure.axes[0].texts] == [".", "␣", r"\$", "a", "b", "U+540D", "e"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a missing glyph would warn
+        plots.save(figure, tmp_path / "embedding.png")
+    assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")

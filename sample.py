@@ -1,0 +1,52 @@
+"""Make new names: `python sample.py` uses the newest run. `python sample.py --help` lists every key."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from makemore import cli, config
+
+CONF = Path(__file__).parent.resolve() / "conf"
+OUTPUTS = Path("outputs")
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="sample")
+def sample(nodes: DictConfig) -> None:
+    """Prints the names, one a line."""
+    with cli.job():
+        settings: config.SampleConfig = config.checked(nodes)
+        from makemore import checkpoint, sampling
+        from makemore.errors import UserError
+        from makemore.randomness import Stream, fresh_seed, generator
+
+        path = Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS)
+        model = checkpoint.load(path)
+        seed = fresh_seed() if settings.seed is None else settings.seed
+        printed = 0
+        for name in sampling.names(
+            model,
+            settings.n,
+            generator(seed, Stream.sampling),
+            prefix=settings.prefix,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            max_length=settings.max_length,
+            novel=settings.novel,
+        ):
+            known = settings.mark_known and sampling.is_known(model, name)
+            print(f"{name} *" if known else name)
+            printed += 1
+        if printed < settings.n:
+            raise UserError(
+                f"novel=true found only {printed} of n={settings.n} names before {sampling.PATIENCE:,} known ones in a "
+                "row; try a higher temperature or another prefix"
+            )
+        sys.stdout.flush()
+        print(f"from {path} after {model.step:,} steps; seed={seed} makes these names again", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.main(sample, CONF, "sample")

@@ -1,0 +1,174 @@
+"""How the two scripts speak to a person: a mistake gets one sentence and an exit code, never a traceback."""
+
+import contextlib
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from makemore.errors import Refusal, UnknownKeyError, UserError
+
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+# Keys whose values are paths or pieces of names.
+FREE_TEXT = ("checkpoint", "data.path", "prefix")
+# OmegaConf's names for the types of values, as a person would say them.
+KINDS = {
+    "Integer": "a whole number",
+    "Float": "a number",
+    "Boolean": "true or false",
+    "bool": "true or false",
+}
+
+log = logging.getLogger(__name__)
+
+
+def main(entry: Callable[[], Any], conf: Path, config_name: str) -> None:
+    """Runs a Hydra entry point; turns what a person did wrong into one sentence on stderr and exit code 1.
+
+    Set HYDRA_FULL_ERROR=1 to see every traceback.
+
+    Args:
+        entry: the function that `hydra.main` made.
+        conf: the configuration folder.
+        config_name: the primary configuration, such as `train`.
+    """
+    from hydra.errors import HydraException
+
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra prints errors itself, over several lines, unless it is told to raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv[1:] = quoted(sys.argv[1:])
+    try:
+        entry()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (Refusal, UserError, HydraException, OmegaConfBaseException) as raised:
+        error = raised.error if isinstance(raised, Refusal) else raised
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output has gone, as in `sample.py | head`: nothing is left to say, at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        if full:
+            raise
+        sys.exit(f"error: {explain(error, conf, config_name)}")
+
+
+def quoted(arguments: list[str]) -> list[str]:
+    """The command line with the values that may hold any character in quotes, as Hydra's grammar wants them.
+
+    A run folder of a sweep has `=` and `,` in its name, and a file may have blanks and brackets. In a sweep the comma
+    separates values, so there the person has to quote.
+    """
+    if {"-m", "--multirun"} & set(arguments):
+        return arguments
+    result = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        plain = equals and key in FREE_TEXT and value != "null" and not value.startswith(("'", '"'))
+        escaped = value.replace('"', '\\"')
+        result.append(f'{key}="{escaped}"' if plain else argument)
+    return result
+
+
+@contextlib.contextmanager
+def job() -> Iterator[None]:
+    """Round the body of a Hydra job: a mistake ends a single run, and is a line in the log of a sweep's job.
+
+    In a sweep the error then goes on to Hydra, which knows what becomes of the other jobs.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise Refusal(error) from error
+    except UserError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            log.error(f"error: {error}")
+            raise
+        raise Refusal(error) from error
+
+
+def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa: PLR0911 (one for each kind of mistake)
+    """One sentence for an error in what was typed: what was wrong, its value, what is allowed."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = f"{error}\n{cause}"
+    if isinstance(error, UnknownKeyError):
+        return _unknown_key(error.key, conf, config_name)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be understood; settings are written KEY=VALUE, texts with signs in quotes"
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={choice} is not a choice{_nearest(choice, error.options)}; allowed: {', '.join(error.options)}"
+    key = str(getattr(cause, "full_key", None) or "")
+    if re.search(r"Key '.*' (is )?not in|No match in the defaults list", text):
+        named = re.search(r"Could not override '([^']+)'", text)
+        return _unknown_key(named.group(1) if named else key, conf, config_name)
+    if wrong := re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text, re.DOTALL):
+        return f"{key}={wrong.group(1)} is of the wrong type: it must be {KINDS.get(wrong.group(2), wrong.group(2))}"
+    if wrong := re.search(r"Value '(.*)' is not a valid (\w+)", text):
+        return f"{key}={wrong.group(1)} is of the wrong type: it must be {KINDS.get(wrong.group(2), wrong.group(2))}"
+    if wrong := re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
+        value, allowed = wrong.groups()
+        return f"{key}={value} is not a choice{_nearest(value, allowed.split(', '))}; allowed: {allowed}"
+    if "is not Optional" in text:
+        return f"{key} must have a value, not null"
+    first = str(cause).splitlines()[0]
+    return f"{key}: {first}" if key and key not in first else first
+
+
+def _unknown_key(key: str, conf: Path, config_name: str) -> str:
+    """A key that does not exist: the nearest that does, or the choice that would bring it."""
+    present, elsewhere = known_keys(conf, config_name)
+    key = key.lstrip("+~")
+    if key in elsewhere:
+        return f"{key} is not a key of this configuration; it comes with {' or '.join(elsewhere[key])}"
+    return f"{key} is not a key{_nearest(key, present)}; 'python {config_name}.py --help' lists every key"
+
+
+def _nearest(word: str, words: Any) -> str:
+    close = difflib.get_close_matches(word, [str(candidate) for candidate in words], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def known_keys(conf: Path, config_name: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Every key of the default configuration, and those that only another choice of a group brings.
+
+    Returns:
+        the keys, dotted, groups among them; and for each other key the choices (`optimizer=adamw`) that bring it.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        present = _flat(OmegaConf.to_container(compose(config_name)))
+        elsewhere: dict[str, list[str]] = {}
+        for group in (folder for folder in conf.iterdir() if folder.name in present):
+            for choice in sorted(path.stem for path in group.glob("*.yaml")):
+                for key in _flat(OmegaConf.to_container(compose(config_name, [f"{group.name}={choice}"]))):
+                    if key not in present:
+                        elsewhere.setdefault(key, []).append(f"{group.name}={choice}")
+    return present, elsewhere
+
+
+def _flat(node: Any, prefix: str = "") -> list[str]:
+    """The dotted keys of a nested dict, inner nodes among them."""
+    keys: list[str] = []
+    for name, value in node.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(value, dict):
+            keys.extend(_flat(value, f"{prefix}{name}."))
+    return keys

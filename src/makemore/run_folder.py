@@ -1,0 +1,80 @@
+"""Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from makemore.config import checked
+from makemore.errors import Refusal, UserError
+
+
+class ClaimRunFolder(Callback):
+    """A Hydra callback: checks the configuration, then makes the run's folder, before Hydra writes into it.
+
+    Making a folder either succeeds or finds one there, whatever other processes do. So of two runs that start in the
+    same second one gets the name and the other the name with `-2`. A folder that was named by hand is refused if
+    there is anything in it.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Before a single run."""
+        self._claim(config, "run")
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Before a sweep."""
+        self._claim(config, "sweep")
+
+    def _claim(self, config: DictConfig, kind: str) -> None:
+        key = f"hydra.{kind}.dir"
+        by_hand = any(override.startswith(f"{key}=") for override in config.hydra.overrides.hydra)
+        try:
+            if kind == "run":
+                checked(without_hydra(config))
+            claimed = claim(Path(config.hydra[kind].dir), f"{key}=" if by_hand else None)
+        except (UserError, OmegaConfBaseException) as error:
+            raise Refusal(error) from error
+        with read_write(config), open_dict(config):
+            config.hydra[kind].dir = str(claimed)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A copy of the configuration as the job sees it."""
+    copy = config.copy()
+    with read_write(copy), open_dict(copy):
+        del copy["hydra"]
+    OmegaConf.resolve(copy)
+    return copy
+
+
+def claim(path: Path, named_as: str | None) -> Path:
+    """Makes a folder that nobody else has.
+
+    Args:
+        path: the folder.
+        named_as: the key that it was named with by hand, such as `hydra.run.dir=`; None for a name of our own, which
+            gives way to one that is there by `-2`, `-3`, …
+
+    Raises:
+        UserError: a folder that was named by hand holds something, or no folder can be made there.
+    """
+    try:
+        if named_as is not None:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UserError(
+                    f"{named_as}{path} already holds something, and nothing is overwritten; name a new folder"
+                )
+            return path
+        candidate, number = path, 1
+        while True:
+            try:
+                candidate.mkdir(parents=True)
+                return candidate
+            except FileExistsError:
+                number += 1
+                candidate = path.with_name(f"{path.name}-{number}")
+    except OSError as error:
+        raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error

@@ -1,0 +1,221 @@
+"""One run, start to finish: from a checked configuration to a trained model in a run folder."""
+
+import contextlib
+import logging
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from omegaconf import DictConfig
+
+from makemore import mlp
+from makemore.callbacks import GracefulInterrupt, Results
+from makemore.checkpoint import BEST, LAST
+from makemore.config import TrainConfig, build
+from makemore.datamodule import WindowDataModule
+from makemore.errors import UserError
+from makemore.module import MLP, LanguageModule
+
+log = logging.getLogger(__name__)
+
+# Looks at dev in a run whose `eval_every` is not given.
+EVALUATIONS = 20
+
+
+def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, Any]:
+    """Trains one model and leaves everything about it in its folder.
+
+    Args:
+        config: the checked configuration.
+        nodes: the same as Hydra composed it, for the parts that name what to call.
+        run_folder: where everything is written; it exists.
+
+    Returns:
+        What `metrics.json` holds: losses in nats per token, counts, seconds.
+
+    Raises:
+        UserError: the data or a value is not usable.
+    """
+    started = time.perf_counter()
+    quieten()
+    torch.set_num_threads(config.trainer.threads)
+    with enough_memory():
+        data = prepare(config)
+        module = make_module(config, nodes, data)
+        results = Results(timer := Timer(verbose=False), config.test)
+        trainer = make_trainer(config, nodes, data, run_folder, [timer, results])
+        trainer.fit(module, datamodule=data)
+    log.info(report(results.metrics, run_folder, time.perf_counter() - started))
+    return results.metrics
+
+
+def quieten() -> None:
+    """Leaves out what Lightning says in every run whatever was asked; its other warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The folder was made for this run alone: what is in it is the configuration and the log.
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    # Lightning 2.6 on PyTorch 2.13, of itself.
+    warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+
+
+def prepare(config: TrainConfig) -> WindowDataModule:
+    """The data of a run, read and split."""
+    data = WindowDataModule(
+        config.data,
+        steps=config.steps,
+        steps_per_execution=config.steps_per_execution,
+        eval_every=config.eval_every or max(1, config.steps // EVALUATIONS),
+        seed=config.seed,
+    )
+    data.prepare_data()
+    data.setup()
+    log.info(
+        f"{data.path.name}: {data.documents:,} documents, {len(data.vocabulary)} characters with the boundary; "
+        f"{len(data.train):,} / {len(data.dev):,} / {len(data.test):,} examples to train / dev / test"
+    )
+    return data
+
+
+def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) -> LanguageModule:
+    """The model with its initial weights.
+
+    Raises:
+        UserError: the machine's memory cannot hold it.
+    """
+    model, block_size = config.model, config.data.block_size
+    sizes = map(math.prod, mlp.shapes(len(data.vocabulary), block_size, model.emb_dim, model.hidden))
+    # Parameters and gradients in float32, and as much again while checkpoints are written.
+    needed, there = 4 * 4 * sum(sizes), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise UserError(
+            f"model.hidden={model.hidden} with model.emb_dim={model.emb_dim} and data.block_size={block_size} needs "
+            f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes"
+        )
+    return MLP(
+        model,
+        data.vocabulary,
+        block_size=block_size,
+        seed=config.seed,
+        optimizer=build("optimizer", nodes.optimizer, lr=config.schedule.lr),
+        schedule=build("schedule", nodes.schedule),
+        settings=settings(config, nodes),
+    )
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turns running out of memory into a sentence.
+
+    Raises:
+        UserError: that sentence.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+            raise
+        raise UserError(
+            "this run does not fit into memory; choose a smaller data.batch_size, data.block_size, model.hidden or "
+            "model.emb_dim"
+        ) from error
+
+
+def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
+    """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
+    return {
+        "model": config.model.name,
+        "data": config.data.source.value,
+        "block_size": config.data.block_size,
+        "emb_dim": config.model.emb_dim,
+        "hidden": config.model.hidden,
+        "init": config.model.init.value,
+        "dropout": config.model.dropout,
+        "batch_size": config.data.batch_size or 0,
+        "optimizer": nodes.optimizer["_target_"].rsplit(".", 1)[-1],
+        "weight_decay": config.optimizer.weight_decay,
+        "schedule": nodes.schedule["_target_"].rsplit(".", 1)[-1],
+        "lr": config.schedule.lr,
+        "steps": config.steps,
+        "seed": config.seed,
+    }
+
+
+def make_trainer(
+    config: TrainConfig,
+    nodes: DictConfig,
+    data: WindowDataModule,
+    run_folder: Path,
+    measuring: list[L.Callback],
+) -> L.Trainer:
+    """A Trainer that makes one pass over the run's minibatches and evaluates every `eval_every` steps."""
+    timer, results = measuring
+    looking = [
+        build(f"callbacks.{name}", node)
+        for name, node in (nodes.callbacks or {}).items()
+        if node is not None and (name != "progress" or config.trainer.progress_bar)
+    ]
+    saving = [
+        ModelCheckpoint(run_folder, BEST.removesuffix(".ckpt"), monitor="dev_loss", enable_version_counter=False),
+        ModelCheckpoint(run_folder, LAST.removesuffix(".ckpt"), enable_version_counter=False),
+    ]
+    logger = build("logger", nodes.logger, save_dir=run_folder) if nodes.logger else False
+    try:
+        return L.Trainer(
+            accelerator=config.trainer.accelerator,
+            devices=1,
+            default_root_dir=run_folder,
+            logger=logger,
+            callbacks=[timer, GracefulInterrupt(), *looking, results, *saving],
+            max_epochs=1,
+            val_check_interval=data.minibatches.items_per_evaluation,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer.accelerator={config.trainer.accelerator} cannot be used here: {error}") from error
+
+
+def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
+    """The end of a run in a few lines: losses, time, where things are, and what to do next."""
+    losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
+    how = {
+        "finished": "finished",
+        "interrupted": "stopped early by Ctrl-C",
+        "diverged": "stopped early because the loss was no longer a number; try a smaller schedule.lr",
+    }[metrics["status"]]
+    if run_folder.is_relative_to(Path.cwd()):
+        run_folder = run_folder.relative_to(Path.cwd())
+    rate = metrics["fit_seconds"] / max(1, metrics["steps"]) * 1e6
+    rows = [
+        ("run", how),
+        (
+            "loss",
+            "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)",
+        ),
+        ("model", f"{metrics['parameters']:,} parameters after {metrics['steps']:,} steps"),
+        ("time", f"{metrics['fit_seconds']:.1f} s training ({rate:.0f} µs a step), {seconds:.1f} s in all"),
+        ("folder", str(run_folder)),
+        ("next", f"python sample.py checkpoint={run_folder}"),
+        ("", "tensorboard --logdir outputs"),
+    ]
+    return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
+
+
+def objective(metrics: dict[str, Any]) -> float:
+    """What a sweep minimizes: the best dev loss; infinite if the run never had one."""
+    loss = float(metrics["best_dev_loss"])
+    return loss if math.isfinite(loss) else math.inf

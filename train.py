@@ -1,0 +1,33 @@
+"""Train a model: `python train.py model.emb_dim=10 model.hidden=200`. `python train.py --help` lists every key.
+
+Sweep with `-m`: `python train.py -m model.emb_dim=2,10 model.hidden=100,200`.
+"""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from makemore import cli, config
+
+CONF = Path(__file__).parent.resolve() / "conf"
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def train(nodes: DictConfig) -> float:
+    """One run; returns the best dev loss in nats per character, which a sweep minimizes."""
+    with cli.job():
+        settings = config.checked(nodes)
+        # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
+        from makemore import training
+
+        metrics = training.run(settings, nodes, Path(HydraConfig.get().runtime.output_dir))
+    if metrics["status"] == "interrupted":
+        raise KeyboardInterrupt
+    return training.objective(metrics)
+
+
+if __name__ == "__main__":
+    cli.main(train, CONF, "train")

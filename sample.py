@@ -26,7 +26,7 @@ def sample(nodes: DictConfig) -> None:
         model = checkpoint.load(path)
         seed = fresh_seed() if settings.seed is None else settings.seed
         printed = 0
-        for name in sampling.names(
+        for name, known in sampling.names(
             model,
             settings.n,
             generator(seed, Stream.sampling),
@@ -36,8 +36,7 @@ def sample(nodes: DictConfig) -> None:
             max_length=settings.max_length,
             novel=settings.novel,
         ):
-            known = settings.mark_known and sampling.is_known(model, name)
-            print(f"{name} *" if known else name)
+            print(f"{name} *" if known and settings.mark_known else name)
             printed += 1
         if printed < settings.n:
             raise UserError(

@@ -196,7 +196,7 @@ class Samples(L.Callback):
         )
 
     def _names(self, model: checkpoint.SavedModel) -> list[str]:
-        return list(sampling.names(model, self.n, generator(self.seed, Stream.sampling)))
+        return [name for name, _ in sampling.names(model, self.n, generator(self.seed, Stream.sampling))]
 
 
 class Results(L.Callback):

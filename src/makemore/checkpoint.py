@@ -34,7 +34,7 @@ class SavedModel:
         block_size: ids in a context.
         settings: the run's settings, flat plain values.
         step: optimizer steps taken.
-        known: (N,) sorted fingerprints of the training documents (`makemore.corpus.fingerprints`).
+        known: (N,) distinct fingerprints of the training documents (`makemore.corpus.fingerprints`).
     """
 
     logits: Callable[[Tensor], Tensor]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -185,7 +186,7 @@ class WindowDataModule(L.LightningDataModule):
         else:
             parts = corpus.split(documents, self.data.splits, self.data.split_seed)
         self.documents = len(documents)
-        self.known = torch.from_numpy(corpus.fingerprints(parts[0]))  # (N,) int64
+        self.known = torch.from_numpy(np.unique(corpus.fingerprints(parts[0])))  # (distinct documents,) int64
         self.train, self.dev, self.test = (
             Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in parts
         )

@@ -87,7 +87,15 @@ def initial(
 def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
     """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
     e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)
-    return torch.tanh(e @ p.W1 + p.b1)
+    return tanh(torch.addmm(p.b1, e, p.W1)) if torch.is_inference_mode_enabled() else torch.tanh(e @ p.W1 + p.b1)
+
+
+def tanh(a: Tensor) -> Tensor:
+    """The hyperbolic tangent as 2 sigmoid(2a) - 1: to 2e-7 in float32, in place, where no gradient is recorded.
+
+    On a CPU PyTorch's sigmoid takes a fraction of its tanh's time.
+    """
+    return a.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
 def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -131,8 +139,7 @@ def loss_and_gradients(
     rows = len(targets)
     ids = contexts.reshape(-1)  # (B * block_size,)
     e = p.C.index_select(0, ids).view(rows, -1)  # (B, block_size * emb_dim)
-    # tanh a = 2 sigmoid(2a) - 1, to 2e-7: on a CPU PyTorch's sigmoid takes a fraction of its tanh's time.
-    h = torch.addmm(p.b1, e, p.W1).mul_(2).sigmoid_().mul_(2).sub_(1)  # (B, hidden)
+    h = tanh(torch.addmm(p.b1, e, p.W1))  # (B, hidden)
     hm = h if mask is None else h * mask  # (B, hidden)
     log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
     y = targets.unsqueeze(1)  # (B, 1)

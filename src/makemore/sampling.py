@@ -41,7 +41,8 @@ def names(
         novel: only names that are not among the model's training documents.
 
     Yields:
-        Each name, and whether it is among the training documents. Fewer than `n` only if `novel` and `PATIENCE` draws in a row gave no new one.
+        Each name, and whether it is among the training documents. Fewer than `n` only if `novel` and `PATIENCE` draws
+        in a row gave no new one.
 
     Raises:
         UserError: the prefix or `top_k` does not fit the model.

@@ -1,12 +1,20 @@
 """What several test modules need: the reference data, tiny documents, a run of train.py in a folder of its own."""
 
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import Tensor
+
+from makemore import config
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("MAKEMORE_DATA", ROOT.parent / "shared" / "data"))
@@ -40,5 +48,46 @@ def script(tmp_path: Path) -> Script:
             timeout=300,
             check=False,
         )
+
+    return run
+
+
+class Run:
+    """A finished run: its metrics, its folder and its model."""
+
+    def __init__(self, folder: Path, metrics: dict[str, Any]) -> None:
+        self.folder = folder
+        self.metrics = metrics
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The last checkpoint's parameters."""
+        content = torch.load(self.folder / "last.ckpt", weights_only=True)
+        state: dict[str, Tensor] = content["state_dict"]
+        return state
+
+
+Train = Callable[..., Run]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of train.py with overrides, as Hydra hands it to the job."""
+    config.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Trains in this process: train("steps=10"); no progress bar."""
+    folders = (tmp_path / str(number) for number in itertools.count())
+
+    def run(*overrides: str) -> Run:
+        from makemore import training
+
+        nodes = composed("trainer.progress_bar=false", *overrides)
+        folder = next(folders)
+        folder.mkdir()
+        return Run(folder, training.run(config.checked(nodes), nodes, folder))
 
     return run

@@ -1,0 +1,169 @@
+"""The commands of the README and the mistakes of a person, each as a process of its own."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from makemore import cli
+from tests.conftest import ROOT, Script
+
+
+def test_values_that_are_paths_or_pieces_of_names_may_hold_any_character() -> None:
+    typed = ["checkpoint=a=b,c", "data.path=my file (1).txt", "prefix=1", 'prefix=a"b', "steps=3", "checkpoint=null"]
+    assert cli.quoted(typed) == [
+        'checkpoint="a=b,c"',
+        'data.path="my file (1).txt"',
+        'prefix="1"',
+        'prefix="a\\"b"',
+        "steps=3",
+        "checkpoint=null",
+    ]
+    assert cli.quoted(["prefix='x'"]) == ["prefix='x'"]
+    assert cli.quoted(["-m", "data.path=a,b"]) == ["-m", "data.path=a,b"]
+
+
+MISTAKES = [
+    ("train.py", "model.hiden=3", "model.hiden is not a key (did you mean model.hidden?)"),
+    ("train.py", "stesp=3", "stesp is not a key (did you mean steps?)"),
+    ("train.py", "+foo=1", "foo is not a key"),
+    ("train.py", "optimizer.betas=[0,0]", "it comes with optimizer=adamw"),
+    ("train.py", "optimizer=adamm", "optimizer=adamm is not a choice (did you mean adamw?); allowed: adamw, sgd"),
+    ("train.py", "modle=mlp", "modle is not a key (did you mean model?)"),
+    ("train.py", "model.hidden=big", "model.hidden=big is of the wrong type: it must be a whole number"),
+    ("train.py", "steps=2e3", "steps=2000.0 is of the wrong type: it must be a whole number"),
+    ("train.py", "test=maybe", "test=maybe is of the wrong type: it must be true or false"),
+    ("train.py", "model.init=kaimin", "(did you mean kaiming?); allowed: normal, kaiming"),
+    ("train.py", "model.hidden=null", "model.hidden must have a value"),
+    ("train.py", "model.hidden", "'model.hidden' cannot be understood"),
+    ("train.py", "model.hidden=0", "model.hidden=0 is out of range: it must be at least 1"),
+    ("train.py", "seed=${sed}", "sed"),
+    ("train.py", "data.path=nowhere.txt data=text", "data.path=nowhere.txt: there is no such file"),
+    ("train.py", "optimizer.nesterov=true", "Nesterov momentum requires a momentum"),
+    ("train.py", "model.hidden=100000000000", "of memory"),
+    ("sample.py", "", "there is no checkpoint under outputs/"),
+    ("sample.py", "checkpoint=nowhere.ckpt", "checkpoint=nowhere.ckpt: there is no such file"),
+    ("sample.py", "novell=true", "novell is not a key (did you mean novel?)"),
+    ("sample.py", "n=0", "n=0 is out of range: it must be at least 1"),
+    ("sample.py", "temperature=0", "temperature=0.0 is out of range: it must be above 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "complaint"), MISTAKES)
+def test_a_mistake_gets_one_sentence_and_leaves_no_model(
+    script: Script, tmp_path: Path, name: str, arguments: str, complaint: str
+) -> None:
+    done = script(name, *shlex.split(arguments))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = script("train.py", "hydra.run.dir=mine", "steps=1")
+    assert done.returncode == 1
+    assert "hydra.run.dir=mine already holds something" in done.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_help_explains_and_lists_keys(script: Script) -> None:
+    for name, key in (("train.py", "emb_dim: 10"), ("sample.py", "temperature: 1.0")):
+        done = script(name, "--help")
+        assert done.returncode == 0
+        assert key in done.stdout
+        assert f"python {name}" in done.stdout
+
+
+def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "experiment=smoke", "steps=60")
+    assert done.returncode == 0, done.stderr
+    assert "python sample.py checkpoint=outputs/" in done.stdout
+    printed = next(line for line in done.stdout.splitlines() if "python sample.py" in line)
+    sampled = script(*shlex.split(printed.partition("python ")[2]), "n=3", "seed=1")
+    assert len(sampled.stdout.splitlines()) == 3
+    assert script("sample.py", "n=3", "seed=1").stdout == sampled.stdout
+    assert script("sample.py", "n=5", "prefix=ka").stdout.count("ka") >= 5
+    folders = set(tmp_path.rglob("best.ckpt"))
+
+    sweep = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=5,7", "steps=5")
+    assert sweep.returncode == 0, sweep.stderr
+    runs = sorted(path.parent.name for path in set(tmp_path.rglob("best.ckpt")) - folders)
+    assert runs[1] == "1_model.emb_dim=2,model.hidden=7,steps=5"
+    assert len(runs) == 4
+    assert not (tmp_path / "multirun").exists()
+    assert "3_model.emb_dim=3,model.hidden=7" in script("sample.py", "n=1").stderr
+
+
+def test_sampling_does_not_import_lightning() -> None:
+    code = "import sys, makemore.sampling, makemore.checkpoint; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_output_that_nobody_reads_any_more_is_no_error(script: Script, tmp_path: Path) -> None:
+    assert script("train.py", "experiment=smoke", "steps=20").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "sample.py"), "n=100000", "max_length=9"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert "Error" not in process.stderr.read()
+    process.stderr.close()
+    process.wait()
+
+
+def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "steps=100000000", "eval_every=1000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("best.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == cli.INTERRUPTED
+    assert "stopped early by Ctrl-C" in printed
+    (metrics,) = tmp_path.rglob("metrics.json")
+    assert '"status": "interrupted"' in metrics.read_text()
+    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= set(os.listdir(metrics.parent))
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r"^python (?:train|sample)\.py.*$", README, re.MULTILINE)))
+
+
+def test_readme_has_commands() -> None:
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "data=makemore" not in command])
+def test_readme_commands_run(script: Script, tmp_path: Path, command: str) -> None:
+    (tmp_path / "my_words.txt").write_text("\n".join(["emma", "ava", "mia", "kalia", "zoë"] * 4), encoding="utf-8")
+    words = shlex.split(command, comments=True)[1:]
+    if words[0] == "sample.py":
+        assert script("train.py", "experiment=smoke", "steps=20", "model.hidden=20").returncode == 0
+        run = next(tmp_path.rglob("best.ckpt")).parent
+        words = [re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words]
+    else:
+        # Short; everything else is what the README says.
+        words += ["steps=20"]
+    done = script(*words)
+    assert done.returncode == 0, done.stderr

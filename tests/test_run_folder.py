@@ -1,0 +1,28 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from makemore.errors import UserError
+from makemore.run_folder import claim
+
+
+def test_runs_that_start_together_never_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        claimed = list(pool.map(lambda _: claim(tmp_path / "2018-01-01" / "12-00-00-mlp", None), range(50)))
+    assert len(set(claimed)) == 50
+    assert {path.name for path in claimed} == {"12-00-00-mlp", *(f"12-00-00-mlp-{i}" for i in range(2, 51))}
+
+
+def test_a_folder_named_by_hand_is_used_if_it_is_empty_and_refused_if_not(tmp_path: Path) -> None:
+    assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
+    assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
+    (tmp_path / "mine" / "best.ckpt").touch()
+    with pytest.raises(UserError, match="already holds something"):
+        claim(tmp_path / "mine", "hydra.run.dir=")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        claim(tmp_path / "file" / "run", None)

@@ -1,0 +1,106 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from makemore import checkpoint, sampling
+from makemore.randomness import Stream, generator
+from tests.conftest import Run, Train
+
+
+@pytest.fixture
+def small(train: Train) -> Run:
+    return train("steps=250", "steps_per_execution=30", "eval_every=100", "test=true")
+
+
+def test_a_run_leaves_everything_that_it_promises(small: Run) -> None:
+    left = {path.name for path in small.folder.iterdir()}
+    assert {"best.ckpt", "last.ckpt", "metrics.json", "loss.png", "embedding.png", "samples.txt"} <= left
+    assert any(name.startswith("events.out.tfevents") for name in left)
+    metrics = json.loads((small.folder / "metrics.json").read_text())
+    assert set(metrics) == {
+        "train_loss",
+        "dev_loss",
+        "best_dev_loss",
+        "test_loss",
+        "steps",
+        "parameters",
+        "fit_seconds",
+        "examples_per_second",
+        "seed",
+        "status",
+    }
+    assert (metrics["steps"], metrics["parameters"], metrics["seed"]) == (250, 11_897, 2147483647)
+    assert metrics["best_dev_loss"] <= metrics["dev_loss"]
+
+
+def test_test_loss_is_looked_at_only_when_asked_for(train: Train) -> None:
+    assert "test_loss" not in train("steps=5", "logger=none", "callbacks=none").metrics
+
+
+def test_samples_are_what_sample_py_makes_of_the_best_checkpoint(small: Run) -> None:
+    names = (small.folder / "samples.txt").read_text().splitlines()
+    model = checkpoint.load(small.folder)
+    again = [name for name, _ in sampling.names(model, 20, generator(2147483647, Stream.sampling))]
+    assert names == again
+    assert len(names) == 20
+
+
+def test_tensorboard_has_steps_on_its_axis_and_results_with_the_hyper_parameters(small: Run) -> None:
+    events = EventAccumulator(str(small.folder))
+    events.Reload()
+    assert [point.step for point in events.Scalars("loss/dev")] == [100, 200, 250]
+    assert [point.step for point in events.Scalars("loss/train")] == [100, 200]
+    assert [point.step for point in events.Scalars("learning_rate")] == [0, 100, 200]
+    assert events.Scalars("learning_rate")[0].value == pytest.approx(0.1)
+    assert events.Scalars("learning_rate")[2].value == pytest.approx(0.01)
+    best = events.Scalars("result/best_dev_loss")
+    assert math.isnan(best[0].value)
+    assert best[-1].value == pytest.approx(small.metrics["best_dev_loss"], abs=1e-5)
+    assert "hp_metric" not in events.Tags()["scalars"]
+    assert {"loss", "embedding"} <= set(events.Tags()["images"])
+    assert "samples/text_summary" in events.Tags()["tensors"]
+    labels = next(small.folder.rglob("metadata.tsv")).read_text().split("\n")
+    assert labels[:3] == [".", "a", "b"]
+
+
+def test_every_run_has_the_same_flat_plain_hyper_parameters(train: Train) -> None:
+    keys = []
+    for settings in ((), ("optimizer=adamw", "schedule=cosine", "data.batch_size=null")):
+        run = train("steps=2", "data.overfit=3", *settings, "logger=none", "callbacks=none")
+        described = torch.load(run.folder / "last.ckpt", weights_only=True)["makemore"]["settings"]
+        assert all(type(value) in (str, int, float) for value in described.values())
+        keys.append(list(described))
+    assert keys[0] == keys[1]
+
+
+def test_train_loss_in_tensorboard_is_the_mean_of_the_steps_since_the_last_point(train: Train) -> None:
+    points = []
+    for per_execution in (1, 70):
+        run = train("steps=200", f"steps_per_execution={per_execution}", "eval_every=200")
+        events = EventAccumulator(str(run.folder))
+        events.Reload()
+        points.append({point.step: point.value for point in events.Scalars("loss/train")})
+    assert points[0] == pytest.approx(points[1])
+    assert list(points[0]) == [100, 200]
+
+
+def test_overfitting_reaches_the_published_loss_and_no_less(train: Train) -> None:
+    run = train("experiment=overfit", "logger=none", "callbacks=none")
+    assert run.metrics["parameters"] == 3481
+    assert run.metrics["train_loss"] == pytest.approx(0.2561, abs=1e-4)
+    assert run.metrics["train_loss"] == pytest.approx(run.metrics["dev_loss"])
+
+
+def test_any_unicode_trains_and_samples(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(["Zoë", "Łukasz", "名前", "😀 smile", "naïve\tone"] * 4), encoding="utf-8")
+    run = train("steps=30", "data=text", f"data.path={path}")
+    assert (run.folder / "embedding.png").exists()
+    assert len((run.folder / "samples.txt").read_text(encoding="utf-8").split("\n")) == 21
+    labels = next(run.folder.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
+    model = checkpoint.load(run.folder)
+    assert len(labels) == len(model.vocabulary)

@@ -1,6 +1,5 @@
 """The commands of the README and the mistakes of a person, each as a process of its own."""
 
-import os
 import re
 import shlex
 import signal
@@ -143,7 +142,7 @@ def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
     assert "stopped early by Ctrl-C" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()
-    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= set(os.listdir(metrics.parent))
+    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

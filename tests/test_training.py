@@ -18,7 +18,7 @@ def small(train: Train) -> Run:
 
 def test_a_run_leaves_everything_that_it_promises(small: Run) -> None:
     left = {path.name for path in small.folder.iterdir()}
-    assert {"best.ckpt", "last.ckpt", "metrics.json", "loss.png", "embedding.png", "samples.txt"} <= left
+    assert {"config.yaml", "best.ckpt", "last.ckpt", "metrics.json", "loss.png", "embedding.png", "samples.txt"} <= left
     assert any(name.startswith("events.out.tfevents") for name in left)
     metrics = json.loads((small.folder / "metrics.json").read_text())
     assert set(metrics) == {
@@ -35,6 +35,9 @@ def test_a_run_leaves_everything_that_it_promises(small: Run) -> None:
     }
     assert (metrics["steps"], metrics["parameters"], metrics["seed"]) == (250, 11_897, 2147483647)
     assert metrics["best_dev_loss"] <= metrics["dev_loss"]
+    resolved = (small.folder / "config.yaml").read_text()
+    assert "steps: 250" in resolved
+    assert "${" not in resolved
 
 
 def test_test_loss_is_looked_at_only_when_asked_for(train: Train) -> None:

@@ -146,7 +146,7 @@ class LanguageModule(L.LightningModule):
     def as_saved(self) -> checkpoint.SavedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
         return checkpoint.SavedModel(
-            logits=self,
+            logits=lambda contexts: self(contexts.to(self.device)).cpu(),
             vocabulary=self.vocabulary,
             block_size=self.settings["block_size"],
             settings=self.settings,

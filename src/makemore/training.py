@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,18 +16,20 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from makemore import mlp
+from makemore import corpus, mlp
 from makemore.callbacks import GracefulInterrupt, Results
 from makemore.checkpoint import BEST, LAST
-from makemore.config import TrainConfig, build
+from makemore.config import DataConfig, TrainConfig, build
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.module import MLP, LanguageModule
 
 log = logging.getLogger(__name__)
 
+# Megabytes of text from which on reading takes seconds.
+LONG_READING = 20
 # Looks at dev in a run whose `eval_every` is not given.
 EVALUATIONS = 20
 
@@ -48,6 +51,7 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     started = time.perf_counter()
     quieten()
     torch.set_num_threads(config.trainer.threads)
+    OmegaConf.save(nodes, run_folder / "config.yaml", resolve=True)
     with enough_memory():
         data = prepare(config)
         module = make_module(config, nodes, data)
@@ -78,6 +82,10 @@ def prepare(config: TrainConfig) -> WindowDataModule:
         seed=config.seed,
     )
     data.prepare_data()
+    path = corpus.locate(config.data)
+    megabytes = path.stat().st_size / 1e6 if path.is_file() else 0
+    if megabytes > LONG_READING:
+        log.info(f"reading {megabytes:,.0f} MB of text ...")
     data.setup()
     log.info(
         f"{data.path.name}: {data.documents:,} documents, {len(data.vocabulary)} characters with the boundary; "
@@ -95,7 +103,7 @@ def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) 
     model, block_size = config.model, config.data.block_size
     sizes = map(math.prod, mlp.shapes(len(data.vocabulary), block_size, model.emb_dim, model.hidden))
     # Parameters and gradients in float32, and as much again while checkpoints are written.
-    needed, there = 4 * 4 * sum(sizes), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed, there = 4 * 4 * sum(sizes), physical_memory()
     if needed > there:
         raise UserError(
             f"model.hidden={model.hidden} with model.emb_dim={model.emb_dim} and data.block_size={block_size} needs "
@@ -110,6 +118,13 @@ def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) 
         schedule=build("schedule", nodes.schedule),
         settings=settings(config, nodes),
     )
+
+
+def physical_memory() -> float:
+    """Bytes of memory that the machine has; infinite where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 @contextlib.contextmanager
@@ -134,7 +149,7 @@ def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
     return {
         "model": config.model.name,
-        "data": config.data.source.value,
+        "data": data_name(config.data),
         "block_size": config.data.block_size,
         "emb_dim": config.model.emb_dim,
         "hidden": config.model.hidden,
@@ -148,6 +163,12 @@ def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
         "steps": config.steps,
         "seed": config.seed,
     }
+
+
+def data_name(data: DataConfig) -> str:
+    """What the losses of two runs must have in common to be comparable, but for split and seed."""
+    name = Path(data.path).name if data.path else data.source.value
+    return f"{name}, unique" if data.unique else name
 
 
 def make_trainer(
@@ -199,6 +220,7 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
     }[metrics["status"]]
     if run_folder.is_relative_to(Path.cwd()):
         run_folder = run_folder.relative_to(Path.cwd())
+    logs = "outputs" if run_folder.parts[0] == "outputs" else str(run_folder)
     rate = metrics["fit_seconds"] / max(1, metrics["steps"]) * 1e6
     rows = [
         ("run", how),
@@ -209,8 +231,8 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
         ("model", f"{metrics['parameters']:,} parameters after {metrics['steps']:,} steps"),
         ("time", f"{metrics['fit_seconds']:.1f} s training ({rate:.0f} µs a step), {seconds:.1f} s in all"),
         ("folder", str(run_folder)),
-        ("next", f"python sample.py checkpoint={run_folder}"),
-        ("", "tensorboard --logdir outputs"),
+        ("next", f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}"),
+        ("", f"tensorboard --logdir {shlex.quote(logs)}"),
     ]
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
 

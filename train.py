@@ -30,4 +30,4 @@ def train(nodes: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    cli.main(train, CONF, "train")
+    cli.main(train, CONF, "train", sweeps=True)

@@ -49,6 +49,7 @@ MISTAKES = [
     ("sample.py", "", "there is no checkpoint under outputs/"),
     ("sample.py", "checkpoint=nowhere.ckpt", "checkpoint=nowhere.ckpt: there is no such file"),
     ("sample.py", "novell=true", "novell is not a key (did you mean novel?)"),
+    ("sample.py", "-m n=1,2", "takes no sweep"),
     ("sample.py", "n=0", "n=0 is out of range: it must be at least 1"),
     ("sample.py", "temperature=0", "temperature=0.0 is out of range: it must be above 0"),
 ]

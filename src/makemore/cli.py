@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from makemore.errors import Refusal, UnknownKeyError, UserError
 
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+MULTIRUN = {"-m", "--multirun"}
 # Keys whose values are paths or pieces of names.
 FREE_TEXT = ("checkpoint", "data.path", "prefix")
 # OmegaConf's names for the types of values, as a person would say them.
@@ -29,7 +30,7 @@ KINDS = {
 log = logging.getLogger(__name__)
 
 
-def main(entry: Callable[[], Any], conf: Path, config_name: str) -> None:
+def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
     """Runs a Hydra entry point; turns what a person did wrong into one sentence on stderr and exit code 1.
 
     Set HYDRA_FULL_ERROR=1 to see every traceback.
@@ -38,12 +39,15 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str) -> None:
         entry: the function that `hydra.main` made.
         conf: the configuration folder.
         config_name: the primary configuration, such as `train`.
+        sweeps: whether `-m` makes sense; Hydra would write a file about the sweep.
     """
     from hydra.errors import HydraException
 
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints errors itself, over several lines, unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if not sweeps and MULTIRUN & set(sys.argv):
+        sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     sys.argv[1:] = quoted(sys.argv[1:])
     try:
         entry()
@@ -66,7 +70,7 @@ def quoted(arguments: list[str]) -> list[str]:
     A run folder of a sweep has `=` and `,` in its name, and a file may have blanks and brackets. In a sweep the comma
     separates values, so there the person has to quote.
     """
-    if {"-m", "--multirun"} & set(arguments):
+    if MULTIRUN & set(arguments):
         return arguments
     result = []
     for argument in arguments:

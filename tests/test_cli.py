@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from makemore import cli
 from tests.conftest import ROOT, Script
@@ -104,6 +105,19 @@ def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_pat
     assert "3_model.emb_dim=3,model.hidden=7" in script("sample.py", "n=1").stderr
 
 
+def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) -> None:
+    settings = ["steps=30", "optimizer=adamw", "schedule=one_cycle", "model.hidden=9", "data.unique=true", "seed=5"]
+    assert script("train.py", *settings, "logger=none", "callbacks=none").returncode == 0
+    (first,) = tmp_path.rglob("last.ckpt")
+    again = script("train.py", "--config-dir", str(first.parent), "--config-name", "config")
+    assert again.returncode == 0, again.stderr
+    second = next(path for path in tmp_path.rglob("last.ckpt") if path != first)
+    a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (first, second))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    typo = script("train.py", "--config-dir", str(first.parent), "--config-name", "config", "model.hiden=3")
+    assert "did you mean model.hidden?" in typo.stderr
+
+
 def test_sampling_does_not_import_lightning() -> None:
     code = "import sys, makemore.sampling, makemore.checkpoint; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -154,7 +168,9 @@ def test_readme_has_commands() -> None:
     assert len(COMMANDS) > 5
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "data=makemore" not in command])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if "data=makemore" not in command and "--config-dir" not in command]
+)
 def test_readme_commands_run(script: Script, tmp_path: Path, command: str) -> None:
     (tmp_path / "my_words.txt").write_text("\n".join(["emma", "ava", "mia", "kalia", "zoë"] * 4), encoding="utf-8")
     words = shlex.split(command, comments=True)[1:]

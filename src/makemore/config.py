@@ -110,11 +110,10 @@ class AdamWConfig(OptimizerConfig):
 
 @dataclass
 class ScheduleConfig:
-    """What every learning-rate schedule has: its function, its length and its reference rate."""
+    """What every learning-rate schedule has: its function and its reference rate."""
 
     _target_: str = MISSING
     _partial_: bool = MISSING
-    steps: int = number(at_least=1)
     lr: float = number(above=0)
 
 
@@ -203,23 +202,44 @@ def file_name(text: str) -> str:
     return text.replace("/", "_").replace("\\", "_")[:200]
 
 
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "sample": SampleConfig,
+    "mlp": MLPConfig,
+    "sgd": SGDConfig,
+    "adamw": AdamWConfig,
+    "step": StepConfig,
+    "constant": ConstantConfig,
+    "one_cycle": OneCycleConfig,
+    "cosine": CosineConfig,
+    "exponential": ExponentialConfig,
+}
+
+
 def register() -> None:
     """Makes the schemas known to Hydra: `conf/train.yaml` and the files of each group name theirs."""
     OmegaConf.register_new_resolver("file_name", file_name, replace=True)
     store = ConfigStore.instance()
-    for name, schema in {
-        "train": TrainConfig,
-        "sample": SampleConfig,
-        "mlp": MLPConfig,
-        "sgd": SGDConfig,
-        "adamw": AdamWConfig,
-        "step": StepConfig,
-        "constant": ConstantConfig,
-        "one_cycle": OneCycleConfig,
-        "cosine": CosineConfig,
-        "exponential": ExponentialConfig,
-    }.items():
+    for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)
+
+
+def replayable(nodes: DictConfig) -> str:
+    """A run's configuration, resolved, as a YAML file that stands in for `conf/train.yaml`.
+
+    `python train.py --config-dir RUN --config-name config` runs it again, with other overrides if any are given.
+    """
+    name_of = {schema: name for name, schema in SCHEMAS.items()}
+    typed = {key: name_of.get(OmegaConf.get_type(nodes, key) or dict) for key in ("model", "optimizer", "schedule")}
+    defaults = [
+        {"schema@_here_": "train"},
+        *({f"schema@{key}": name} for key, name in typed.items() if name is not None),
+        "_self_",
+        {"override hydra/output": "makemore"},
+        {"override hydra/help": "train"},
+        {"override hydra/job_logging": "makemore"},
+    ]
+    return OmegaConf.to_yaml({"defaults": defaults}) + OmegaConf.to_yaml(nodes, resolve=True)
 
 
 def checked(config: DictConfig) -> Any:

@@ -16,12 +16,12 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from makemore import corpus, mlp
 from makemore.callbacks import GracefulInterrupt, Results
 from makemore.checkpoint import BEST, LAST
-from makemore.config import DataConfig, TrainConfig, build
+from makemore.config import DataConfig, TrainConfig, build, replayable
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.module import MLP, LanguageModule
@@ -51,7 +51,7 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     started = time.perf_counter()
     quieten()
     torch.set_num_threads(config.trainer.threads)
-    OmegaConf.save(nodes, run_folder / "config.yaml", resolve=True)
+    (run_folder / "config.yaml").write_text(replayable(nodes), encoding="utf-8")
     with enough_memory():
         data = prepare(config)
         module = make_module(config, nodes, data)
@@ -115,7 +115,7 @@ def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) 
         block_size=block_size,
         seed=config.seed,
         optimizer=build("optimizer", nodes.optimizer, lr=config.schedule.lr),
-        schedule=build("schedule", nodes.schedule),
+        schedule=build("schedule", nodes.schedule, steps=config.steps),
         settings=settings(config, nodes),
     )
 

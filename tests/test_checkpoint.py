@@ -66,8 +66,48 @@ def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
         checkpoint.load(saved(path, {"state_dict": {}}))
     with pytest.raises(UserError, match="format 99"):
         checkpoint.load(saved(path, content(format=99)))
+
+
+def with_state(**changes: Any) -> dict[str, Any]:
+    changed = content()
+    changed["state_dict"] |= changes
+    return changed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        content(tokens=[".", "a"]),
+        content(tokens=[".", "a", "b", "bb"]),
+        content(tokens=["."] * 4),
+        content(tokens=["a", ".", "b", "c"]),
+        content(tokens=[0, 1, 2, 3]),
+        content(known=[1, 2]),
+        content(step="a"),
+        content(settings={}),
+        content(settings=None),
+        with_state(C=torch.zeros(4, 3, dtype=torch.int64)),
+        with_state(C=torch.zeros(())),
+        with_state(W1=torch.zeros(6, 5, dtype=torch.float64)),
+        with_state(W1=torch.zeros(5, 6)),
+        with_state(extra=torch.zeros(1)),
+        {**content(), "state_dict": []},
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="do not fit together"):
-        checkpoint.load(saved(path, content(tokens=[".", "a"])))
+        checkpoint.load(saved(tmp_path / "x.ckpt", wrong))
+
+
+def test_a_file_with_damaged_bytes_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.ckpt", content())
+    raw = bytearray(path.read_bytes())
+    parameters = content()["state_dict"]["W1"].numpy().tobytes()
+    at = bytes(raw).index(parameters)
+    raw[at + 3] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.load(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

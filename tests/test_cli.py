@@ -13,6 +13,7 @@ import torch
 
 from makemore import cli
 from tests.conftest import ROOT, Script
+from tests.test_checkpoint import content as checkpoint_content
 
 
 def test_values_that_are_paths_or_pieces_of_names_may_hold_any_character() -> None:
@@ -24,6 +25,11 @@ def test_values_that_are_paths_or_pieces_of_names_may_hold_any_character() -> No
         'prefix="a\\"b"',
         "steps=3",
         "checkpoint=null",
+    ]
+    assert cli.quoted(["prefix=null", "prefix=a\\", "prefix=${n}"]) == [
+        'prefix="null"',
+        'prefix="a\\\\"',
+        'prefix="\\${n}"',
     ]
     assert cli.quoted(["prefix='x'"]) == ["prefix='x'"]
     assert cli.quoted(["-m", "data.path=a,b"]) == ["-m", "data.path=a,b"]
@@ -41,6 +47,12 @@ MISTAKES = [
     ("train.py", "test=maybe", "test=maybe is of the wrong type: it must be true or false"),
     ("train.py", "model.init=kaimin", "(did you mean kaiming?); allowed: normal, kaiming"),
     ("train.py", "model.hidden=null", "model.hidden must have a value"),
+    ("train.py", "optimizer=null", "a group cannot be null"),
+    ("train.py", "model.name=cnn", "model.name=cnn is not a choice; allowed: mlp"),
+    ("train.py", "trainer.accelerator=abc", "allowed: cpu, gpu"),
+    ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
+    ("train.py", "callbacks.samples=1.5", "callbacks.samples=1.5 is of the wrong type"),
+    ("train.py", "hydra.run.dirr=x", "did you mean hydra.run.dir?"),
     ("train.py", "model.hidden", "'model.hidden' cannot be understood"),
     ("train.py", "model.hidden=0", "model.hidden=0 is out of range: it must be at least 1"),
     ("train.py", "seed=${sed}", "sed"),
@@ -52,7 +64,8 @@ MISTAKES = [
     ("sample.py", "novell=true", "novell is not a key (did you mean novel?)"),
     ("sample.py", "-m n=1,2", "takes no sweep"),
     ("sample.py", "n=0", "n=0 is out of range: it must be at least 1"),
-    ("sample.py", "temperature=0", "temperature=0.0 is out of range: it must be above 0"),
+    ("sample.py", "temperature=0", "temperature=0.0 is out of range: it must be at least 1e-06"),
+    ("sample.py", "checkpoint=", "checkpoint= is empty"),
 ]
 
 
@@ -118,9 +131,13 @@ def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) 
     assert "did you mean model.hidden?" in typo.stderr
 
 
-def test_sampling_does_not_import_lightning() -> None:
-    code = "import sys, makemore.sampling, makemore.checkpoint; sys.exit('lightning' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_sampling_does_not_import_lightning(tmp_path: Path) -> None:
+    torch.save(checkpoint_content(), tmp_path / "best.ckpt")
+    command = [sys.executable, "-X", "importtime", str(ROOT / "sample.py"), "n=2", "checkpoint=best.ckpt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 2
+    assert " torch\n" in done.stderr
+    assert "lightning" not in done.stderr
 
 
 def test_output_that_nobody_reads_any_more_is_no_error(script: Script, tmp_path: Path) -> None:
@@ -155,9 +172,29 @@ def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == cli.INTERRUPTED
     assert "stopped early by Ctrl-C" in printed
+    assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()
     assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
+
+
+def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "steps=2000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("metrics.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    (metrics,) = tmp_path.rglob("metrics.json")
+    assert '"status": "finished"' in metrics.read_text()
+    assert {"loss.png", "embedding.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
+    assert "finished" in printed
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

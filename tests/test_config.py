@@ -18,7 +18,8 @@ def test_every_choice_makes_a_whole_typed_configuration(choice: str) -> None:
     settings = config.checked(nodes)
     assert isinstance(settings, config.TrainConfig)
     assert OmegaConf.is_config(nodes.optimizer)
-    assert callable(config.build("schedule", nodes.schedule, steps=1))
+    assert isinstance(config.build("schedule", nodes.schedule, steps=1)(0), float)
+    assert callable(config.build("optimizer", nodes.optimizer))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -47,9 +48,13 @@ def test_help_names_every_choice(choice: str) -> None:
         ("data=text", "data=text needs a file"),
         ("steps=0", "steps=0 is out of range"),
         ("steps_per_execution=0", "steps_per_execution=0 is out of range"),
+        ("steps=100000000000000000000", "steps=100000000000000000000 is out of range"),
         ("seed=-1", "seed=-1 is out of range"),
-        ("schedule.lr=nan", "schedule.lr=nan is out of range: it must be above 0"),
-        ("schedule.lr=inf", "schedule.lr=inf is out of range"),
+        ("seed=9223372036854775808", "must be at least 0 and at most 9,223,372,036,854,775,807"),
+        ("schedule.lr=nan", "schedule.lr=nan is out of range: it must be finite and above 0"),
+        ("schedule.lr=inf", "schedule.lr=inf is out of range: it must be finite and above 0"),
+        ("callbacks.samples=-1", "callbacks.samples=-1 is out of range"),
+        ("logger.log_every=0", "logger.log_every=0 is out of range"),
         ("trainer.threads=0", "trainer.threads=0 is out of range"),
     ],
 )
@@ -67,14 +72,49 @@ def test_a_key_added_with_a_plus_is_refused(key: str) -> None:
     assert error.value.key == key
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "subprocess.run"])
-def test_a_configuration_cannot_name_other_code_to_call(target: str) -> None:
+@pytest.mark.parametrize("betas", [[0.9], [0.9, 1.0], [-0.1, 0.9], [0.9, 0.9, 0.9]])
+def test_betas_are_two_shares(betas: list[float]) -> None:
+    with pytest.raises(UserError, match="must be two numbers"):
+        config.checked(composed("optimizer=adamw", f"optimizer.betas={betas}"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "makemore.checkpoint.torch.load",
+        "makemore.callbacks.Path.write_text",
+        "makemore.schedule.math.pow",
+        "torch.optim.optimizer.os.system",
+        "torch.optim.SGD.__init__",
+        "makemore.schedule.step\n",
+    ],
+)
+@pytest.mark.parametrize("part", ["optimizer", "schedule"])
+def test_a_configuration_cannot_name_other_code_to_call(part: str, target: str) -> None:
     with pytest.raises(UserError, match="is not allowed"):
-        config.build("optimizer", OmegaConf.create({"_target_": target, "_partial_": True}))
-    with pytest.raises(UserError, match="is not allowed"):
-        config.build(
-            "optimizer", OmegaConf.create({"_target_": "torch.optim.SGD", "_partial_": True, "x": {"_target_": target}})
-        )
+        config.build(part, OmegaConf.create({"_target_": target, "_partial_": True}))
+
+
+def test_a_configuration_cannot_hide_code_to_call_in_an_argument() -> None:
+    hidden = {"_target_": "torch.optim.SGD", "_partial_": True, "x": {"_target_": "os.getcwd"}}
+    with pytest.raises(UserError, match="keys of its own"):
+        config.build("optimizer", OmegaConf.create(hidden))
+    hidden = {"_target_": "torch.optim.SGD", "_partial_": True, "x": [{"_target_": "os.getcwd"}]}
+    with pytest.raises(UserError, match="keys of its own"):
+        config.build("optimizer", OmegaConf.create(hidden))
+
+
+def test_an_optimizer_of_ones_own_choice_can_be_configured() -> None:
+    node = OmegaConf.create({"_target_": "torch.optim.RMSprop", "_partial_": True, "alpha": 0.9})
+    made = config.build("optimizer", node, lr=0.1)
+    assert made.keywords == {"alpha": 0.9, "lr": 0.1}
+
+
+def test_a_configuration_without_schema_is_refused() -> None:
+    with pytest.raises(UserError, match="names no schema"):
+        config.checked(OmegaConf.create({"steps": 3}))
 
 
 def test_file_names_have_no_separators_and_fit_file_systems() -> None:

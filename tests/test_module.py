@@ -95,11 +95,15 @@ def test_losses_of_a_run_are_means_over_whole_splits(train: Train, tmp_path: Pat
 def test_a_diverged_run_stops_says_so_and_counts_as_the_worst(train: Train) -> None:
     from makemore import training
 
-    run = train("steps=2000", "schedule=constant", "schedule.lr=1e38", "eval_every=500", "logger=none")
-    assert run.metrics["status"] == "diverged"
-    assert run.metrics["steps"] < 2000
-    assert training.objective(run.metrics) == float("inf")
-    assert '"dev_loss": null' in (run.folder / "metrics.json").read_text()
+    settings = ("steps=2000", "schedule=constant", "schedule.lr=1e38", "eval_every=500", "logger=none")
+    runs = [train(*settings, f"steps_per_execution={k}") for k in (1, 100)]
+    for run in runs:
+        assert run.metrics["status"] == "diverged"
+        assert run.metrics["steps"] == runs[0].metrics["steps"] < 100
+        assert training.objective(run.metrics) == float("inf")
+        assert '"dev_loss": null' in (run.folder / "metrics.json").read_text()
+        assert not (run.folder / "best.ckpt").exists()
+        assert (run.folder / "last.ckpt").exists()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use on this machine")

@@ -50,6 +50,30 @@ def test_more_dimensions_are_a_pca_projection_and_say_so() -> None:
     assert f"{100 * eigenvalues[0] / eigenvalues.sum():.0f} %" in names[0]
 
 
+def test_places_that_are_too_near_are_moved_apart_and_no_others() -> None:
+    places = np.array([[0.0, 0.0], [0.0, 0.0], [0.001, 0.0], [10.0, 0.0], [5.0, 10.0]])
+    shown = plots.apart(places, 0.05)
+    extent = np.array([10.0, 10.0])
+    distances = [np.linalg.norm((shown[i] - shown[j]) / extent) for i in range(5) for j in range(i)]
+    assert min(distances) >= 0.95 * 0.05
+    assert np.array_equal(shown[3:], places[3:])
+    assert np.abs(shown[:3]).max() < 2 * 0.05 * 10
+    assert np.array_equal(shown, plots.apart(places, 0.05))
+
+
+def test_no_dot_of_a_crowded_embedding_hides_a_letter() -> None:
+    vocabulary = Vocabulary(tuple(".abcdefghijklmnopqrstuvwxyz"))
+    C = 0.01 * torch.randn(27, 2, generator=torch.Generator().manual_seed(0))
+    C[0] = torch.tensor([9.0, 9.0])
+    figure = plots.embedding(C, vocabulary)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    at = axes.transData.transform([text.get_position() for text in axes.texts]) * 72 / figure.dpi  # points
+    diameter = float(np.sqrt(axes.collections[0].get_sizes()[0]))  # type: ignore[attr-defined]
+    nearest = min(np.linalg.norm(at[i] - at[j]) for i in range(27) for j in range(i))
+    assert nearest > 0.85 * diameter
+
+
 @pytest.mark.parametrize("dimensions", [1, 2, 7])
 def test_embedding_labels_every_token_and_colours_vowels(dimensions: int, tmp_path: Path) -> None:
     vocabulary = Vocabulary((".", " ", "$", "a", "b", "名", "e"))

@@ -26,3 +26,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be made"):
         claim(tmp_path / "file" / "run", None)
+    (tmp_path / "outputs").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(UserError, match="cannot be made"):
+        claim(tmp_path / "outputs" / "2018-01-01" / "12-00-00-mlp", None)

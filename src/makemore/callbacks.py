@@ -1,7 +1,7 @@
 """What a person looks at while a model trains and afterwards: progress, figures, samples, TensorBoard, the results.
 
-`conf/callbacks/default.yaml` lists them; each is independent of the others, and a run without any still trains.
-All of them count optimizer steps, never Lightning's batches.
+Each is independent of the others, and a run without any still trains. All of them count optimizer steps, never
+Lightning's batches.
 """
 
 import json
@@ -16,12 +16,12 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from makemore import checkpoint, plots, sampling
-from makemore.errors import UserError
 from makemore.module import LanguageModule, mean_loss
 from makemore.randomness import Stream, generator
 
@@ -82,64 +82,88 @@ class Progress(L.Callback):
 
 
 class GracefulInterrupt(L.Callback):
-    """The first Ctrl-C ends the run early but whole: evaluation, checkpoints, figures. The second ends it at once."""
+    """The first Ctrl-C ends training early but whole: evaluation, checkpoints, figures. The second ends it at once.
+
+    To be listed last, so that a Ctrl-C while the others draw and write does not stop them.
+    """
 
     def __init__(self) -> None:
         self._previous: Any = None
+        self._asked = False
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over the signal; only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            return
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._note)
 
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            signal.signal(signal.SIGINT, self._previous)
-            pl_module.stop("interrupted")
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        self._give_back()
 
-        self._previous = signal.signal(signal.SIGINT, stop)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives the signal back."""
+    def _give_back(self) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
 
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: LanguageModule, *_: Any) -> None:  # type: ignore[override]
+        """Ends the run here, where Lightning has yet to decide whether to evaluate."""
+        if self._asked:
+            pl_module.stop("interrupted")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gives the signal back."""
+        self._give_back()
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives the signal back."""
-        self.on_train_end(trainer, pl_module)
+        self._give_back()
 
 
-class LossCurve(L.Callback):
+class BestCheckpoint(ModelCheckpoint):
+    """`best.ckpt`: the lowest dev loss so far. One that is not a number is never the best, not even the first."""
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Any = None) -> bool:
+        """Whether a dev loss is among the best."""
+        return current is not None and bool(current.isfinite()) and super().check_monitor_top_k(trainer, current)
+
+
+class TrainLoss(L.Callback):
     """Keeps every step's loss; logs means to TensorBoard's `loss/train`; draws `loss.png` at the end.
 
     Args:
-        log_every: steps in one point of the `loss/train` chart.
+        log_every: steps in one point of the `loss/train` chart; the last point is the mean of what is left.
+        draw: whether to draw.
     """
 
-    def __init__(self, log_every: int = 100) -> None:
-        if log_every < 1:
-            raise UserError(f"callbacks.loss_curve.log_every={log_every} is out of range: it must be at least 1")
+    def __init__(self, log_every: int, draw: bool) -> None:
         self.log_every = log_every
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begins an empty record."""
-        self._losses: list[torch.Tensor] = []
-        self._waiting: list[torch.Tensor] = []
+        self.draw = draw
+        self._losses: list[torch.Tensor] = []  # one tensor for each of Lightning's batches
+        self._waiting: list[torch.Tensor] = []  # those of them that no point of the chart stands for yet
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: LanguageModule, outputs: Any, *_: Any) -> None:  # type: ignore[override]
         """Takes in the losses of the steps just done."""
         losses = outputs["losses"].cpu()  # (K,)
         self._losses.append(losses)
         self._waiting.append(losses)
-        waiting = torch.cat(self._waiting)
-        done = len(waiting) - len(waiting) % self.log_every
-        first = pl_module.steps_taken - len(waiting)
-        for i, mean in enumerate(waiting[:done].view(-1, self.log_every).mean(dim=1).tolist(), start=1):
+        if sum(map(len, self._waiting)) >= self.log_every:
+            self._log(trainer, pl_module.steps_taken)
+
+    def _log(self, trainer: L.Trainer, steps_taken: int, rest: bool = False) -> None:
+        """Logs a point for every `log_every` steps that wait, and one for the rest of them if that is asked for."""
+        points = list(torch.cat(self._waiting).split(self.log_every))  # type: ignore[no-untyped-call]
+        self._waiting = [] if rest or len(points[-1]) == self.log_every else [points.pop()]
+        at = steps_taken - sum(map(len, self._waiting)) - sum(map(len, points))
+        for point in points:
+            at += len(point)
             for logger in trainer.loggers:
-                logger.log_metrics({"loss/train": mean}, step=first + i * self.log_every)
-        self._waiting = [waiting[done:]]
+                logger.log_metrics({"loss/train": float(point.mean())}, step=at)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Draws the curve."""
+        if self._waiting:
+            self._log(trainer, pl_module.steps_taken, rest=True)
+        if not self.draw:
+            return
         figure = plots.loss_curve(torch.cat(self._losses), pl_module.dev_losses)
         plots.save(figure, folder(trainer) / "loss.png")
         for writer in writers(trainer):
@@ -172,9 +196,7 @@ class Samples(L.Callback):
         seed: where their chance begins.
     """
 
-    def __init__(self, n: int = 20, seed: int = 2147483647) -> None:
-        if n < 1:
-            raise UserError(f"callbacks.samples.n={n} is out of range: it must be at least 1")
+    def __init__(self, n: int, seed: int) -> None:
         self.n = n
         self.seed = seed
 
@@ -226,13 +248,14 @@ class Results(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         seconds = self.timer.time_elapsed("train")
         finite = [loss for loss in pl_module.dev_losses.values() if math.isfinite(loss)]
+        diverged = pl_module.status == "diverged"  # then the weights are whatever the last steps made of them
         metrics: dict[str, Any] = {
-            "train_loss": mean_loss(pl_module, data.evaluation(data.train)),
+            "train_loss": math.nan if diverged else mean_loss(pl_module, data.evaluation(data.train)),
             "dev_loss": pl_module.dev_losses[pl_module.steps_taken],
             "best_dev_loss": min(finite, default=math.inf),
         }
         if self.test:
-            metrics["test_loss"] = mean_loss(pl_module, data.test_dataloader())
+            metrics["test_loss"] = math.nan if diverged else mean_loss(pl_module, data.test_dataloader())
         results = {tag: metrics[name] for name, tag in RESULT_TAGS.items()}
         for logger in trainer.loggers:
             logger.log_metrics(results, step=pl_module.steps_taken)

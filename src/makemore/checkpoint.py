@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from makemore import mlp
+from makemore.corpus import BOUNDARY
 from makemore.errors import UserError
 from makemore.vocabulary import Vocabulary
 
@@ -65,8 +66,8 @@ def load(path: Path) -> SavedModel:
     if path.is_dir():
         path = in_folder(path)
     try:
-        if not zipfile.is_zipfile(path):  # as all files of torch.save are; the list of what is in them stands last
-            path.open("rb").close()
+        path.open("rb").close()
+        if not intact(path):
             raise UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -77,6 +78,15 @@ def load(path: Path) -> SavedModel:
         # Whatever the unpickler stumbles over in an archive that this project did not write.
         raise _foreign(path) from error
     return _model(path, content)
+
+
+def intact(path: Path) -> bool:
+    """Whether a file is an archive, as `torch.save` writes them, and each part of it has its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError):
+        return False
 
 
 def in_folder(folder: Path) -> Path:
@@ -113,27 +123,38 @@ def _model(path: Path, content: Any) -> SavedModel:
     if ours.get("format") != FORMAT:
         raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
     try:
-        parameters = mlp.Parameters(**state)
-        vocabulary = Vocabulary(tuple(ours["tokens"]))
-        block_size = int(ours["settings"]["block_size"])
-        _check_shapes(parameters, len(vocabulary), block_size)
-        return SavedModel(
-            logits=lambda contexts: mlp.logits(parameters, contexts),
-            vocabulary=vocabulary,
-            block_size=block_size,
-            settings=ours["settings"],
-            step=ours["step"],
-            known=ours["known"],
+        tokens, settings, step, known = ours["tokens"], ours["settings"], ours["step"], ours["known"]
+        block_size = settings["block_size"]
+        sound = (
+            all(isinstance(token, str) and len(token) == 1 for token in tokens)
+            and tokens[0] == BOUNDARY
+            and len(set(tokens)) == len(tokens)
+            and isinstance(block_size, int)
+            and isinstance(step, int)
+            and known.dtype == torch.int64
+            and _fit_together(state, len(tokens), block_size)
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"checkpoint={path} is incomplete or its parts do not fit together ({error})") from error
+    except (LookupError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise UserError(f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again")
+    parameters = mlp.Parameters(**state)
+    return SavedModel(
+        logits=lambda contexts: mlp.logits(parameters, contexts),
+        vocabulary=Vocabulary(tuple(tokens)),
+        block_size=block_size,
+        settings=settings,
+        step=step,
+        known=known,
+    )
 
 
-def _check_shapes(p: mlp.Parameters, vocabulary: int, block_size: int) -> None:
-    expected = mlp.shapes(vocabulary, block_size, p.C.shape[-1], p.b1.numel())
-    for name, tensor, shape in zip(p._fields, p, expected, strict=True):
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+def _fit_together(state: dict[str, Tensor], vocabulary: int, block_size: int) -> bool:
+    """Whether a state has the network's parameters and no others, all float32, in shapes that fit together."""
+    if set(state) != set(mlp.Parameters._fields) or any(tensor.dtype != torch.float32 for tensor in state.values()):
+        return False
+    expected = mlp.shapes(vocabulary, block_size, state["C"].shape[1], len(state["b1"]))
+    return [tuple(state[name].shape) for name in mlp.Parameters._fields] == expected
 
 
 def _foreign(path: Path) -> UserError:

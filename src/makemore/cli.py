@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import io
 import logging
 import os
 import re
@@ -46,13 +47,25 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints errors itself, over several lines, unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character shows its escape.
+            stream.reconfigure(errors="backslashreplace")
+    for argument in sys.argv[1:]:
+        if not argument.isascii() and re.search("[\ud800-\udfff]", argument):
+            sys.exit(f"error: {argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
     if not sweeps and MULTIRUN & set(sys.argv):
         sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     sys.argv[1:] = quoted(sys.argv[1:])
     try:
         entry()
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except ValueError as wrong:
+        if full or not str(wrong).startswith("Config group override"):
+            raise
+        sys.exit(f"error: a group cannot be null; 'python {config_name}.py --help' lists the choices of each")
     except (Refusal, UserError, HydraException, OmegaConfBaseException) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
@@ -75,8 +88,11 @@ def quoted(arguments: list[str]) -> list[str]:
     result = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        plain = equals and key in FREE_TEXT and value != "null" and not value.startswith(("'", '"'))
-        escaped = value.replace('"', '\\"')
+        null = value == "null" and key != "prefix"
+        plain = equals and key in FREE_TEXT and not null and not re.fullmatch("'.*'|\".*\"", value)
+        # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
+        escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), value)
+        escaped = escaped.replace("${", "\\${")
         result.append(f'{key}="{escaped}"' if plain else argument)
     return result
 
@@ -127,6 +143,8 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
     if wrong := re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
         value, allowed = wrong.groups()
         return f"{key}={value} is not a choice{_nearest(value, allowed.split(', '))}; allowed: {allowed}"
+    if "Invalid value assigned" in text and "ListConfig" in text:
+        return f"{key} is of the wrong type: it must be a list, such as [0.8,0.1,0.1]"
     if "is not Optional" in text:
         return f"{key} must have a value, not null"
     first = str(cause).splitlines()[0]
@@ -158,7 +176,7 @@ def known_keys(conf: Path, config_name: str) -> tuple[list[str], dict[str, list[
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        present = _flat(OmegaConf.to_container(compose(config_name)))
+        present = _flat(OmegaConf.to_container(compose(config_name, return_hydra_config=True)))
         elsewhere: dict[str, list[str]] = {}
         for group in (folder for folder in conf.iterdir() if folder.name in present):
             for choice in sorted(path.stem for path in group.glob("*.yaml")):

@@ -7,6 +7,7 @@ Values live in the YAML files only, so that there is one place to look for a def
 
 import functools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -16,6 +17,19 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from makemore.errors import UnknownKeyError, UserError
+
+
+class ModelName(Enum):
+    """The kinds of model."""
+
+    mlp = "mlp"
+
+
+class Accelerator(Enum):
+    """What a run computes on."""
+
+    cpu = "cpu"
+    gpu = "gpu"
 
 
 class Source(Enum):
@@ -74,7 +88,7 @@ class DataConfig:
 class MLPConfig:
     """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
 
-    name: str = MISSING
+    name: ModelName = MISSING
     emb_dim: int = number(at_least=1)
     hidden: int = number(at_least=1)
     init: Init = MISSING
@@ -158,9 +172,27 @@ class ExponentialConfig(ScheduleConfig):
 class TrainerConfig:
     """The machine that a run uses."""
 
-    accelerator: str = MISSING
+    accelerator: Accelerator = MISSING
     threads: int = number(at_least=1)
     progress_bar: bool = MISSING
+
+
+@dataclass
+class CallbacksConfig:
+    """What a run leaves to look at."""
+
+    loss_curve: bool = MISSING
+    embedding: bool = MISSING
+    samples: int = number(at_least=0, at_most=100_000)
+    samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
+
+
+@dataclass
+class LoggerConfig:
+    """TensorBoard."""
+
+    tensorboard: bool = MISSING
+    log_every: int = number(at_least=1)
 
 
 @dataclass
@@ -173,9 +205,9 @@ class TrainConfig:
     optimizer: Any = MISSING
     schedule: Any = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    callbacks: Any = MISSING
-    logger: Any = MISSING
-    steps: int = number(at_least=1)
+    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    steps: int = number(at_least=1, at_most=10**12)
     steps_per_execution: int = number(at_least=1)
     eval_every: int | None = number(at_least=1)
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
@@ -189,7 +221,8 @@ class SampleConfig:
     checkpoint: str | None = MISSING
     n: int = number(at_least=1)
     prefix: str = MISSING
-    temperature: float = number(above=0)
+    # Below, a difference of logits divided by it no longer fits into float32.
+    temperature: float = number(at_least=1e-6)
     top_k: int | None = number(at_least=1)
     seed: int | None = number(at_least=0, at_most=LARGEST_SEED)
     novel: bool = MISSING
@@ -251,6 +284,10 @@ def checked(config: DictConfig) -> Any:
     Raises:
         UserError: a key is missing or out of range.
     """
+    if OmegaConf.get_type(config) not in (TrainConfig, SampleConfig):
+        raise UserError(
+            "this configuration names no schema; to run a run again, say --config-dir RUN_FOLDER --config-name config"
+        )
     for key in _unknown(config, ""):
         # Hydra lets `+KEY=VALUE` add a key to anything, a structured configuration too.
         raise UnknownKeyError(key)
@@ -262,6 +299,10 @@ def checked(config: DictConfig) -> Any:
         _hold(key, value, limits)
     if isinstance(typed, TrainConfig):
         _check_data(typed.data)
+        if isinstance(typed.optimizer, AdamWConfig):
+            _check_betas(typed.optimizer.betas)
+    elif isinstance(typed, SampleConfig) and typed.checkpoint == "":
+        raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
     return typed
 
 
@@ -292,8 +333,15 @@ def _hold(key: str, value: float, limits: dict[str, float]) -> None:
         "below": lambda limit: value < limit,
     }
     if not math.isfinite(value) or not all(inside[name](limit) for name, limit in limits.items()):
-        allowed = " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if limit != LARGEST_SEED)
-        raise UserError(f"{key}={value} is out of range: it must be {allowed or 'finite'}")
+        allowed = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
+        finite = "" if math.isfinite(value) else "finite and " if allowed else "finite"
+        raise UserError(f"{key}={value} is out of range: it must be {finite}{allowed}")
+
+
+def _check_betas(betas: list[float]) -> None:
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        given = f"optimizer.betas={betas}".replace(" ", "")
+        raise UserError(f"{given} is out of range: it must be two numbers, each at least 0 and below 1")
 
 
 def _check_data(data: DataConfig) -> None:
@@ -303,47 +351,42 @@ def _check_data(data: DataConfig) -> None:
         raise UserError(f"{shares} has {len(splits)} shares; it must have three: train, dev and test")
     if not all(share > 0 for share in splits) or not math.isclose(sum(splits), 1, abs_tol=1e-6):
         raise UserError(f"{shares} is out of range: the three shares must each be above 0 and sum to 1")
-    if data.path is None and data.source is Source.text:
+    if not data.path and data.source is Source.text:
         raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, a document a line")
     if data.path is not None and data.source is not Source.text:
         raise UserError(f"data.path={data.path} is read only by data=text; add data=text")
 
 
-# A configuration may name code to call only here: a file or an override that names anything else is refused.
-TRUSTED = ("makemore.", "torch.optim.", "lightning.pytorch.")
+# The only code that a configuration may name.
+CALLABLE = {
+    "optimizer": re.compile(r"torch\.optim\.[A-Z]\w*"),
+    "schedule": re.compile(r"makemore\.schedule\.(constant|step|exponential|cosine|one_cycle)"),
+}
 
 
-def build(key: str, node: Any, **arguments: Any) -> Any:
-    """Calls what the `_target_` of a configuration node names, with the node's other keys and `arguments`.
+def build(part: str, node: Any, **arguments: Any) -> Any:
+    """A function of the configuration: what `_target_` names, with the node's other keys and `arguments` given.
+
+    Args:
+        part: `optimizer` or `schedule`.
+        node: that part of the configuration, as Hydra composed it.
+        **arguments: more keyword arguments.
 
     Raises:
-        UserError: the target is not one of this project, PyTorch's optimizers or Lightning, or refuses its arguments.
+        UserError: the target is none of those that this part may name, or there is no such thing.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    for target in _targets(node):
-        if not target.startswith(TRUSTED):
-            raise UserError(f"{key}._target_={target} is not allowed: it must begin with {', '.join(TRUSTED)}")
+    target = str(node["_target_"])
+    if not CALLABLE[part].fullmatch(target):
+        raise UserError(f"{part}._target_={target} is not allowed: it must match {CALLABLE[part].pattern}")
+    values = [value for key in node for value in (node[key] if OmegaConf.is_list(node[key]) else [node[key]])]
+    if any(OmegaConf.is_config(value) for value in values):
+        raise UserError(f"{part} has a key with keys of its own, which {target} does not take")
     try:
         made = instantiate(node, **arguments)
     except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise UserError(f"{key} cannot be made from its keys: {' '.join(str(cause).split())}") from error
-    if node.get("_partial_"):
-        # Hydra 1.3.8 gives a partial that looks its target up in a policy at every call: 100 µs a training step.
-        return functools.partial(made.func, **made.keywords)
-    return made
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if OmegaConf.is_dict(node):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for child in node.values():
-            yield from _targets(child)
-    elif OmegaConf.is_list(node):
-        for child in node:
-            yield from _targets(child)
+        raise UserError(f"{part} cannot be made from its keys: {' '.join(str(error).split())}") from error
+    # Hydra 1.3.8 gives a partial that looks its target up in a policy at every call: 100 µs a training step.
+    return functools.partial(made.func, **made.keywords)

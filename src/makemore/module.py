@@ -1,5 +1,6 @@
 """LightningModules: they hold the parameters, take the optimizer steps, and measure dev and test."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,6 +32,7 @@ class LanguageModule(L.LightningModule):
         vocabulary: the model's tokens.
         optimizer: parameters -> optimizer.
         schedule: step -> learning rate.
+        log_every: steps between two points of the chart of the learning rate.
         settings: the run's settings as flat plain values, kept in its checkpoints.
 
     Attributes:
@@ -45,6 +47,7 @@ class LanguageModule(L.LightningModule):
         vocabulary: Vocabulary,
         optimizer: OptimizerFactory,
         schedule: Schedule,
+        log_every: int,
         settings: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class LanguageModule(L.LightningModule):
         self.learning_rates: list[float] = []
         self.status = "finished"
         self._make_optimizer = optimizer
-        self._schedule = schedule
+        self._schedule = LearningRateSchedule(schedule, log_every)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The configured optimizer over all parameters.
@@ -71,7 +74,7 @@ class LanguageModule(L.LightningModule):
 
     def configure_callbacks(self) -> list[L.Callback]:
         """The schedule comes with the module: without it no step has a rate."""
-        return [LearningRateSchedule(self._schedule)]
+        return [self._schedule]
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of one minibatch; leaves its gradients in the parameters' `.grad`.
@@ -93,7 +96,8 @@ class LanguageModule(L.LightningModule):
             batch_idx: not used.
 
         Returns:
-            `losses` (K,): each minibatch's loss before its step, in nats per token.
+            `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the run
+            has diverged: the losses end with that one, the steps after it do not count, and the run ends.
         """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
@@ -104,8 +108,11 @@ class LanguageModule(L.LightningModule):
         ):
             losses[k] = self.loss_and_gradients(contexts, targets)
             update(optimizer, rate)
+        diverged = (~losses.isfinite()).nonzero().flatten()
+        if len(diverged) > 0:
+            losses = losses[: int(diverged[0]) + 1]
         self._count(len(losses))
-        if not losses.isfinite().all():
+        if len(diverged) > 0:
             self.stop("diverged")
         elif self.steps_taken == self.trainer.datamodule.steps:  # type: ignore[attr-defined]
             # Lightning evaluates before it stops; at the end of its data alone it would not.
@@ -127,17 +134,17 @@ class LanguageModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the dev loss."""
-        self._dev_sum += F.cross_entropy(self(batch.contexts), batch.targets, reduction="sum").double()
+        self._dev_sum += summed_loss(self, batch).item()
         self._dev_count += len(batch.targets)
 
     def on_validation_epoch_start(self) -> None:
         """Begins a new dev loss, summed in float64."""
-        self._dev_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._dev_sum = 0.0
         self._dev_count = 0
 
     def on_validation_epoch_end(self) -> None:
         """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`."""
-        dev_loss = self._dev_sum.item() / self._dev_count
+        dev_loss = math.nan if self.status == "diverged" else self._dev_sum / self._dev_count
         self.dev_losses[self.steps_taken] = dev_loss
         self.log("dev_loss", dev_loss, logger=False)
         for logger in self.loggers:
@@ -241,12 +248,17 @@ class MLP(LanguageModule):
 
 
 @torch.inference_mode()
+def summed_loss(module: LanguageModule, batch: Batch) -> Tensor:
+    """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions."""
+    logits = module(batch.contexts.to(module.device))  # (B, vocabulary)
+    return F.cross_entropy(logits, batch.targets.to(module.device), reduction="sum").double()
+
+
 def mean_loss(module: LanguageModule, batches: Iterable[Batch]) -> float:
     """Mean cross-entropy over all examples, in nats per token, summed in float64."""
-    total, count = torch.zeros((), dtype=torch.float64), 0
     module.eval()
+    total, count = 0.0, 0
     for batch in batches:
-        logits = module(batch.contexts.to(module.device))  # (B, vocabulary)
-        total += F.cross_entropy(logits, batch.targets.to(module.device), reduction="sum").double().cpu()
+        total += summed_loss(module, batch).item()
         count += len(batch.targets)
-    return total.item() / count
+    return total / count

@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import font_manager
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from makemore.vocabulary import Vocabulary
 
+Places = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 VOWELS = frozenset("aeiouyAEIOUY")
-# Above this many tokens, labels are drawn for the first ones only: more would be a black cloud.
+# Above this many tokens no labels are drawn: they would be a black cloud.
 MOST_LABELS = 300
+# The side of the square that an embedding is drawn into, without its margins.
+AXES_INCHES = 6.2
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -36,7 +41,8 @@ def loss_curve(losses: Tensor, dev_losses: Mapping[int, float]) -> Figure:
     steps = np.arange(1, len(log_losses) + 1)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(steps, log_losses, color="#9ecae1", linewidth=0.4, label="minibatch", rasterized=True)
+    thin = len(log_losses) > 2000
+    axes.plot(steps, log_losses, color="#9ecae1", linewidth=0.4 if thin else 1.2, label="minibatch", rasterized=True)
     width = smoothing_width(len(log_losses))
     if width > 1:
         axes.plot(*smoothed(log_losses, width), color="#08519c", linewidth=1.5, label=f"mean of {width:,} steps")
@@ -55,6 +61,7 @@ def loss_curve(losses: Tensor, dev_losses: Mapping[int, float]) -> Figure:
         axes.set_title(f"loss by step; dev {dev[last]:.4f} nats per character at the end")
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("log10 loss (nats per character)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
     for handle in axes.legend(loc="upper right").get_lines():
@@ -87,37 +94,70 @@ def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:
     """
     places, title, axis_names = projected(C.detach().cpu().double())
     count = len(vocabulary)
-    size = min(1.0, math.sqrt(27 / count))
+    labelled = count <= MOST_LABELS
+    diameter = max(3.0, 16 * min(1.0, math.sqrt(27 / count)))  # points
+    true = places.numpy()  # (vocabulary, 2)
+    shown = apart(true, diameter / 72 / AXES_INCHES) if labelled else true
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
-    vowel = np.array([token in VOWELS for token in vocabulary.tokens])
-    x, y = places.T.numpy()
-    area = 260 * size**2 + 8  # square points
-    colors = np.where(vowel, "#fdae6b", "#9ecae1")
-    for chosen, name in ((~vowel, "other"), (vowel, "vowel")):
-        if chosen.any():
-            axes.scatter(x[chosen], y[chosen], s=area, c=colors[chosen], label=name, zorder=2, edgecolors="white")
-    for i in range(min(count, MOST_LABELS)):
-        # Dot and letter one above the other, token by token: a dot hides the letters below it, so none are mixed up.
-        axes.scatter(x[i], y[i], s=area, c=colors[i], zorder=3 + 2 * i, edgecolors="white")
-        axes.text(
-            x[i],
-            y[i],
-            drawable(vocabulary.label(i)),
-            ha="center",
-            va="center",
-            fontsize=max(4.0, 12 * size),
-            zorder=4 + 2 * i,
-            clip_on=True,
+    moved = np.abs(shown - true).max(axis=1) > 0.1 * np.ptp(true, axis=0).max() * diameter / 72 / AXES_INCHES
+    if moved.any():
+        axes.plot(
+            *np.stack([true[moved], shown[moved]], axis=1).transpose(2, 1, 0), color="#888888", linewidth=0.8, zorder=1
         )
+        axes.plot(*true[moved].T, ".", color="#888888", markersize=3, zorder=1, label="true place, where moved apart")
+    vowel = np.array([token in VOWELS for token in vocabulary.tokens])
+    for chosen, color, name in ((~vowel, "#9ecae1", "other"), (vowel, "#fdae6b", "vowel")):
+        if chosen.any():
+            x, y = shown[chosen].T
+            axes.scatter(x, y, s=diameter**2, c=color, label=name, edgecolors="white", linewidths=0.5, zorder=2)
+    for i in range(count if labelled else 0):
+        label = drawable(vocabulary.label(i))
+        # A code point in place of a character has to fit into the same dot.
+        size = max(2.0, 0.75 * diameter / (1 if len(label) <= 2 else 0.45 * len(label)))
+        axes.text(shown[i, 0], shown[i, 1], label, ha="center", va="center", fontsize=size, zorder=3, clip_on=True)
+    if not labelled:
+        title += f"\n{count:,} tokens are too many to label here; TensorBoard's projector names them"
     axes.set_title(title)
     axes.set_xlabel(axis_names[0])
     axes.set_ylabel(axis_names[1])
     axes.grid(alpha=0.3)
     axes.margins(0.08)
-    if vowel.any():
-        axes.legend(markerscale=0.6 / max(size, 0.2)).set_zorder(1000)
+    if vowel.any() or moved.any():
+        legend = figure.legend(loc="outside lower center", ncols=3)
+        for handle in legend.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([80])
     return figure
+
+
+def apart(places: Places, distance: float) -> Places:
+    """Moves places that lie nearer to each other than a distance apart, no further than they have to.
+
+    Args:
+        places: (N, 2).
+        distance: the least distance, as a share of the places' extent on each axis.
+
+    Returns:
+        (N, 2) the same places where nothing was near.
+    """
+    extent = np.ptp(places, axis=0)
+    extent[extent == 0] = 1
+    p = (places - places.min(axis=0)) / extent
+    nobody = np.eye(len(p), dtype=bool)
+    # Of two at the very same place each goes its own way, the same way every time.
+    angle = np.arange(len(p))[:, None] - np.arange(len(p))[None]  # (N, N)
+    way = np.sign(angle)[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)  # (N, N, 2)
+    for _ in range(500):
+        between = p[:, None] - p[None]  # (N, N, 2)
+        length = np.linalg.norm(between, axis=-1)  # (N, N)
+        lacking = np.where(nobody, 0, np.maximum(0, distance - length))  # (N, N)
+        if lacking.max() < 0.02 * distance:
+            break
+        unit = np.where(length[..., None] > 1e-9, between / np.maximum(length, 1e-9)[..., None], way)
+        p = p + 0.5 * (lacking[..., None] * unit).sum(axis=1)
+    moved = p * extent + places.min(axis=0)
+    return np.where(np.abs(moved - places) > 1e-12, moved, places)
 
 
 def projected(C: Tensor) -> tuple[Tensor, str, tuple[str, str]]:

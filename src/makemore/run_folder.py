@@ -68,10 +68,11 @@ def claim(path: Path, named_as: str | None) -> Path:
                     f"{named_as}{path} already holds something, and nothing is overwritten; name a new folder"
                 )
             return path
+        path.parent.mkdir(parents=True, exist_ok=True)
         candidate, number = path, 1
         while True:
             try:
-                candidate.mkdir(parents=True)
+                candidate.mkdir()
                 return candidate
             except FileExistsError:
                 number += 1

@@ -68,7 +68,7 @@ class LearningRateSchedule(L.Callback):
         log_every: steps between two points on TensorBoard's `learning_rate` chart.
     """
 
-    def __init__(self, schedule: Schedule, log_every: int = 100) -> None:
+    def __init__(self, schedule: Schedule, log_every: int) -> None:
         self.schedule = schedule
         self.log_every = log_every
 

@@ -14,14 +14,22 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from makemore import corpus, mlp
-from makemore.callbacks import GracefulInterrupt, Results
+from makemore.callbacks import (
+    BestCheckpoint,
+    EmbeddingPlot,
+    GracefulInterrupt,
+    Progress,
+    Results,
+    Samples,
+    TrainLoss,
+)
 from makemore.checkpoint import BEST, LAST
-from makemore.config import DataConfig, TrainConfig, build, replayable
+from makemore.config import Accelerator, DataConfig, TrainConfig, build, replayable
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.module import MLP, LanguageModule
@@ -52,14 +60,33 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     quieten()
     torch.set_num_threads(config.trainer.threads)
     (run_folder / "config.yaml").write_text(replayable(nodes), encoding="utf-8")
+    check_accelerator(config.trainer.accelerator)
     with enough_memory():
         data = prepare(config)
         module = make_module(config, nodes, data)
-        results = Results(timer := Timer(verbose=False), config.test)
-        trainer = make_trainer(config, nodes, data, run_folder, [timer, results])
-        trainer.fit(module, datamodule=data)
+        results = Results(Timer(verbose=False), config.test)
+        trainer = make_trainer(config, data, run_folder, results)
+        fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     return results.metrics
+
+
+def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
+    """Trains; a second Ctrl-C, for which Lightning ends the process, is one again."""
+    try:
+        trainer.fit(module, datamodule=data)
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+
+
+def check_accelerator(accelerator: Accelerator) -> None:
+    """Makes sure that there is a GPU before one is needed.
+
+    Raises:
+        UserError: there is none.
+    """
+    if accelerator is Accelerator.gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise UserError("trainer=gpu: PyTorch finds no GPU on this machine; use trainer=cpu")
 
 
 def quieten() -> None:
@@ -116,6 +143,7 @@ def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) 
         seed=config.seed,
         optimizer=build("optimizer", nodes.optimizer, lr=config.schedule.lr),
         schedule=build("schedule", nodes.schedule, steps=config.steps),
+        log_every=log_every(config),
         settings=settings(config, nodes),
     )
 
@@ -148,7 +176,7 @@ def enough_memory() -> Iterator[None]:
 def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
     return {
-        "model": config.model.name,
+        "model": config.model.name.value,
         "data": data_name(config.data),
         "block_size": config.data.block_size,
         "emb_dim": config.model.emb_dim,
@@ -165,49 +193,51 @@ def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     }
 
 
+def log_every(config: TrainConfig) -> int:
+    """Steps between two points of TensorBoard's charts: as configured, but at least 20 points a run."""
+    return min(config.logger.log_every, max(1, config.steps // 20))
+
+
 def data_name(data: DataConfig) -> str:
     """What the losses of two runs must have in common to be comparable, but for split and seed."""
     name = Path(data.path).name if data.path else data.source.value
     return f"{name}, unique" if data.unique else name
 
 
-def make_trainer(
-    config: TrainConfig,
-    nodes: DictConfig,
-    data: WindowDataModule,
-    run_folder: Path,
-    measuring: list[L.Callback],
-) -> L.Trainer:
+def make_trainer(config: TrainConfig, data: WindowDataModule, run_folder: Path, results: Results) -> L.Trainer:
     """A Trainer that makes one pass over the run's minibatches and evaluates every `eval_every` steps."""
-    timer, results = measuring
-    looking = [
-        build(f"callbacks.{name}", node)
-        for name, node in (nodes.callbacks or {}).items()
-        if node is not None and (name != "progress" or config.trainer.progress_bar)
-    ]
-    saving = [
-        ModelCheckpoint(run_folder, BEST.removesuffix(".ckpt"), monitor="dev_loss", enable_version_counter=False),
+    looking = config.callbacks
+    callbacks: list[L.Callback] = [results.timer, results, TrainLoss(log_every(config), looking.loss_curve)]
+    if config.trainer.progress_bar:
+        callbacks.append(Progress())
+    if looking.embedding:
+        callbacks.append(EmbeddingPlot())
+    if looking.samples:
+        callbacks.append(Samples(looking.samples, looking.samples_seed))
+    callbacks += [
+        GracefulInterrupt(),
+        BestCheckpoint(run_folder, BEST.removesuffix(".ckpt"), monitor="dev_loss", enable_version_counter=False),
         ModelCheckpoint(run_folder, LAST.removesuffix(".ckpt"), enable_version_counter=False),
     ]
-    logger = build("logger", nodes.logger, save_dir=run_folder) if nodes.logger else False
-    try:
-        return L.Trainer(
-            accelerator=config.trainer.accelerator,
-            devices=1,
-            default_root_dir=run_folder,
-            logger=logger,
-            callbacks=[timer, GracefulInterrupt(), *looking, results, *saving],
-            max_epochs=1,
-            val_check_interval=data.minibatches.items_per_evaluation,
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-            use_distributed_sampler=False,
-        )
-    except MisconfigurationException as error:
-        raise UserError(f"trainer.accelerator={config.trainer.accelerator} cannot be used here: {error}") from error
+    return L.Trainer(
+        accelerator=config.trainer.accelerator.value,
+        devices=1,
+        default_root_dir=run_folder,
+        # Without name and version the run's name in TensorBoard is its folder's; without the default metric there is
+        # no placeholder of -1 in the HParams tab.
+        logger=TensorBoardLogger(run_folder, name="", version="", default_hp_metric=False)
+        if config.logger.tensorboard
+        else False,
+        callbacks=callbacks,
+        max_epochs=1,
+        val_check_interval=data.minibatches.items_per_evaluation,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
 
 
 def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
@@ -224,16 +254,14 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
     rate = metrics["fit_seconds"] / max(1, metrics["steps"]) * 1e6
     rows = [
         ("run", how),
-        (
-            "loss",
-            "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)",
-        ),
+        ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
         ("model", f"{metrics['parameters']:,} parameters after {metrics['steps']:,} steps"),
         ("time", f"{metrics['fit_seconds']:.1f} s training ({rate:.0f} µs a step), {seconds:.1f} s in all"),
         ("folder", str(run_folder)),
-        ("next", f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}"),
-        ("", f"tensorboard --logdir {shlex.quote(logs)}"),
+        ("next", f"tensorboard --logdir {shlex.quote(logs)}"),
     ]
+    if math.isfinite(metrics["best_dev_loss"]):
+        rows.append(("", f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}"))
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
 
 

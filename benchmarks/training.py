@@ -3,12 +3,16 @@
     python -m benchmarks.training --steps 200000 --pairs 5
 
 Every pair is two processes on one thread, one straight after the other; a ratio is taken within a pair, so that it
-holds when the machine's speed drifts. Fit: training with validation, checkpoints, logging and progress bar, without
-the final figures. Whole: the process from start to end, imports, data, and figures included.
+holds when the machine's speed drifts. The plain loop is `benchmarks/plain.py`, or any script that prints a line of
+JSON with `fit_seconds`: --plain 'FILE ARGUMENTS'.
+
+Fit: training with validation, checkpoints, logging and progress bar, without the final figures. Whole: the process
+from start to end, imports, data, and figures included.
 """
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -29,9 +33,9 @@ def timed(command: list[str], folder: str) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout
 
 
-def pair(steps: int, extra: list[str]) -> dict[str, Any]:
+def pair(steps: int, plain: list[str], extra: list[str]) -> dict[str, Any]:
     """One run of each kind, in a folder that is thrown away."""
-    plain_whole, printed = timed(["-m", "benchmarks.plain", "--steps", str(steps)], str(ROOT))
+    plain_whole, printed = timed([*plain, "--steps", str(steps)], str(ROOT))
     plain_fit = json.loads(printed)["fit_seconds"]
     with tempfile.TemporaryDirectory() as folder:
         whole, _ = timed([str(ROOT / "train.py"), f"steps={steps}", *extra], folder)
@@ -53,13 +57,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="train.py against a plain loop")
     arguments.add_argument("--steps", type=int, default=200_000)
     arguments.add_argument("--pairs", type=int, default=5)
+    arguments.add_argument("--plain", default="-m benchmarks.plain", help="what Python runs as the plain loop")
     arguments.add_argument("extra", nargs="*", help="overrides for train.py")
     options = arguments.parse_args()
     rows = []
     print("            plain loop            train.py         ratio")
     print("           fit    whole        fit    whole     fit   whole")
     for number in range(options.pairs):
-        row = pair(options.steps, options.extra)
+        row = pair(options.steps, shlex.split(options.plain), options.extra)
         rows.append(row)
         line(f"pair {number + 1}", row)
     line("median", {key: statistics.median(row[key] for row in rows) for key in rows[0]})

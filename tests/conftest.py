@@ -33,15 +33,14 @@ def lecture_names() -> Path:
     return path
 
 
-@pytest.fixture
-def script(tmp_path: Path) -> Script:
-    """Runs train.py or sample.py as a user would, in an empty folder: script("train.py", "steps=10")."""
+def script_in(folder: Path) -> Script:
+    """Runs train.py or sample.py as a user would, in a folder: script_in(folder)("train.py", "steps=10")."""
 
-    def run(name: str, *arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         return subprocess.run(
             [sys.executable, str(ROOT / name), *arguments],
-            cwd=cwd or tmp_path,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -50,6 +49,20 @@ def script(tmp_path: Path) -> Script:
         )
 
     return run
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Runs the scripts in an empty folder."""
+    return script_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `python train.py` has been run, for a moment."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert script_in(folder)("train.py", "experiment=smoke", "steps=20", "model.hidden=20").returncode == 0
+    return folder
 
 
 class Run:

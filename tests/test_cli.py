@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from makemore import cli
-from tests.conftest import ROOT, Script
+from tests.conftest import ROOT, Script, script_in
 from tests.test_checkpoint import content as checkpoint_content
 
 
@@ -140,11 +140,10 @@ def test_sampling_does_not_import_lightning(tmp_path: Path) -> None:
     assert "lightning" not in done.stderr
 
 
-def test_output_that_nobody_reads_any_more_is_no_error(script: Script, tmp_path: Path) -> None:
-    assert script("train.py", "experiment=smoke", "steps=20").returncode == 0
+def test_output_that_nobody_reads_any_more_is_no_error(trained: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "sample.py"), "n=100000", "max_length=9"],
-        cwd=tmp_path,
+        cwd=trained,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -208,15 +207,13 @@ def test_readme_has_commands() -> None:
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if "data=makemore" not in command and "--config-dir" not in command]
 )
-def test_readme_commands_run(script: Script, tmp_path: Path, command: str) -> None:
+def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> None:
     (tmp_path / "my_words.txt").write_text("\n".join(["emma", "ava", "mia", "kalia", "zoë"] * 4), encoding="utf-8")
     words = shlex.split(command, comments=True)[1:]
     if words[0] == "sample.py":
-        assert script("train.py", "experiment=smoke", "steps=20", "model.hidden=20").returncode == 0
-        run = next(tmp_path.rglob("best.ckpt")).parent
-        words = [re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words]
+        run = next(trained.rglob("best.ckpt")).parent
+        done = script_in(trained)(*[re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words])
     else:
         # Short; everything else is what the README says.
-        words += ["steps=20"]
-    done = script(*words)
+        done = script_in(tmp_path)(*words, "steps=20")
     assert done.returncode == 0, done.stderr

@@ -3,10 +3,15 @@
 import sys
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+try:
+    import hydra
+    from omegaconf import DictConfig
 
-from makemore import cli, config
+    from makemore import cli, config
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
+    ) from None
 
 CONF = Path(__file__).parent.resolve() / "conf"
 OUTPUTS = Path("outputs")

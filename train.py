@@ -5,11 +5,16 @@ Sweep with `-m`: `python train.py -m model.emb_dim=2,10 model.hidden=100,200`.
 
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+try:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig
 
-from makemore import cli, config
+    from makemore import cli, config
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
+    ) from None
 
 CONF = Path(__file__).parent.resolve() / "conf"
 config.register()

@@ -27,7 +27,7 @@ from makemore.randomness import Stream, generator
 
 log = logging.getLogger(__name__)
 
-# The tag under which TensorBoard's HParams tab finds a run's result.
+# The tags under which TensorBoard's HParams tab finds a run's results.
 RESULT_TAGS = {
     "best_dev_loss": "result/best_dev_loss",
     "dev_loss": "result/dev_loss",

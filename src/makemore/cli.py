@@ -62,6 +62,8 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        hush()
     except ValueError as wrong:
         if full or not str(wrong).startswith("Config group override"):
             raise
@@ -69,12 +71,15 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     except (Refusal, UserError, HydraException, OmegaConfBaseException) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
-            # The reader of our output has gone, as in `sample.py | head`: nothing is left to say, at exit either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
+            return hush()
         if full:
             raise
         sys.exit(f"error: {explain(error, conf, config_name)}")
+
+
+def hush() -> None:
+    """The reader of our output has gone, as in `sample.py | head`: nothing is left to say, at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def quoted(arguments: list[str]) -> list[str]:

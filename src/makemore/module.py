@@ -120,7 +120,7 @@ class LanguageModule(L.LightningModule):
         return {"losses": losses}
 
     def _count(self, steps: int) -> None:
-        """Keeps Lightning's `global_step` the number of optimizer steps, which it counts only one a call."""
+        """Keeps Lightning's `global_step` the number of optimizer steps: it sees only those of its own wrapper."""
         self.steps_taken += steps
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for tracker in (progress.total, progress.current):

@@ -258,10 +258,11 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
         ("model", f"{metrics['parameters']:,} parameters after {metrics['steps']:,} steps"),
         ("time", f"{metrics['fit_seconds']:.1f} s training ({rate:.0f} µs a step), {seconds:.1f} s in all"),
         ("folder", str(run_folder)),
-        ("next", f"tensorboard --logdir {shlex.quote(logs)}"),
     ]
+    next_commands = [f"tensorboard --logdir {shlex.quote(logs)}"]
     if math.isfinite(metrics["best_dev_loss"]):
-        rows.append(("", f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}"))
+        next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
+    rows += zip(("next", ""), next_commands, strict=False)
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
 
 

@@ -90,6 +90,14 @@ def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_p
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("name", ["train.py", "sample.py"])
+def test_a_python_without_the_project_is_told_how_to_install_it(name: str) -> None:
+    done = subprocess.run([sys.executable, "-S", str(ROOT / name)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: this Python has no")
+    assert "make install" in done.stderr
+
+
 def test_help_explains_and_lists_keys(script: Script) -> None:
     for name, key in (("train.py", "emb_dim: 10"), ("sample.py", "temperature: 1.0")):
         done = script(name, "--help")

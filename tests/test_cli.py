@@ -48,7 +48,7 @@ MISTAKES = [
     ("train.py", "model.init=kaimin", "(did you mean kaiming?); allowed: normal, kaiming"),
     ("train.py", "model.hidden=null", "model.hidden must have a value"),
     ("train.py", "optimizer=null", "a group cannot be null"),
-    ("train.py", "model.name=cnn", "model.name=cnn is not a choice; allowed: mlp"),
+    ("train.py", "model.name=cnn", "model.name=cnn is not a model; allowed: mlp"),
     ("train.py", "trainer.accelerator=abc", "allowed: cpu, gpu"),
     ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
     ("train.py", "callbacks.samples=1.5", "callbacks.samples=1.5 is of the wrong type"),
@@ -130,6 +130,7 @@ def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) 
     settings = ["steps=30", "optimizer=adamw", "schedule=one_cycle", "model.hidden=9", "data.unique=true", "seed=5"]
     assert script("train.py", *settings, "logger=none", "callbacks=none").returncode == 0
     (first,) = tmp_path.rglob("last.ckpt")
+    assert re.fullmatch(r"\d\d-\d\d-\d\d-mlp", first.parent.name)
     again = script("train.py", "--config-dir", str(first.parent), "--config-name", "config")
     assert again.returncode == 0, again.stderr
     second = next(path for path in tmp_path.rglob("last.ckpt") if path != first)

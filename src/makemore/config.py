@@ -19,12 +19,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from makemore.errors import UnknownKeyError, UserError
 
 
-class ModelName(Enum):
-    """The kinds of model."""
-
-    mlp = "mlp"
-
-
 class Accelerator(Enum):
     """What a run computes on."""
 
@@ -88,7 +82,7 @@ class DataConfig:
 class MLPConfig:
     """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
 
-    name: ModelName = MISSING
+    name: str = MISSING
     emb_dim: int = number(at_least=1)
     hidden: int = number(at_least=1)
     init: Init = MISSING
@@ -299,6 +293,8 @@ def checked(config: DictConfig) -> Any:
         _hold(key, value, limits)
     if isinstance(typed, TrainConfig):
         _check_data(typed.data)
+        if typed.model.name != "mlp":
+            raise UserError(f"model.name={typed.model.name} is not a model; allowed: mlp")
         if isinstance(typed.optimizer, AdamWConfig):
             _check_betas(typed.optimizer.betas)
     elif isinstance(typed, SampleConfig) and typed.checkpoint == "":

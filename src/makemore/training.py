@@ -176,7 +176,7 @@ def enough_memory() -> Iterator[None]:
 def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
     return {
-        "model": config.model.name.value,
+        "model": config.model.name,
         "data": data_name(config.data),
         "block_size": config.data.block_size,
         "emb_dim": config.model.emb_dim,

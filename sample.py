@@ -27,8 +27,7 @@ def sample(nodes: DictConfig) -> None:
         from makemore.errors import UserError
         from makemore.randomness import Stream, fresh_seed, generator
 
-        path = Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS)
-        path = checkpoint.in_folder(path) if path.is_dir() else path
+        path = checkpoint.file_of(Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS))
         model = checkpoint.load(path)
         seed = fresh_seed() if settings.seed is None else settings.seed
         printed = 0

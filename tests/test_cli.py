@@ -47,7 +47,18 @@ MISTAKES = [
     ("train.py", "test=maybe", "test=maybe is of the wrong type: it must be true or false"),
     ("train.py", "model.init=kaimin", "(did you mean kaiming?); allowed: normal, kaiming"),
     ("train.py", "model.hidden=null", "model.hidden must have a value"),
-    ("train.py", "optimizer=null", "a group cannot be null"),
+    ("train.py", "~steps", "steps is missing; give it as steps=VALUE"),
+    ("train.py", "~optimizer.momentum", "a key cannot be deleted"),
+    ("train.py", "model=[1]", "a group takes the name of a choice"),
+    ("train.py", "schedule.lr=1e39", "schedule.lr=1e+39 is out of range"),
+    ("train.py", "optimizer=adamw optimizer.momentum=0.3", "it goes with another choice of optimizer"),
+    ("train.py", f"data=text data.path={300 * 'a'}", "cannot be read: File name too long"),
+    ("train.py", "data=text data.path=~nobody-here/x", "there is no such file"),
+    ("train.py", "data=text data.path=/dev/zero", "is a device"),
+    ("sample.py", f"checkpoint={300 * 'a'}", "cannot be read: File name too long"),
+    ("sample.py", "checkpoint=/dev/zero", "cannot be read"),
+    ("sample.py", "--multi n=1,2", "takes no sweep"),
+    ("train.py", "optimizer=null", "a group takes the name of a choice"),
     ("train.py", "model.name=cnn", "model.name=cnn is not a model; allowed: mlp"),
     ("train.py", "trainer.accelerator=abc", "allowed: cpu, gpu"),
     ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
@@ -96,6 +107,19 @@ def test_a_python_without_the_project_is_told_how_to_install_it(name: str) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("error: this Python has no")
     assert "make install" in done.stderr
+
+
+def test_runs_of_a_sweep_that_are_given_one_folder_do_not_overwrite_each_other(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "steps=3,4", "hydra.sweep.subdir=x", "logger=none", "callbacks=none")
+    assert done.returncode == 1
+    assert "already holds a run" in done.stderr
+    (metrics,) = tmp_path.rglob("metrics.json")
+    assert '"steps": 3' in metrics.read_text()
+
+
+def test_a_run_may_change_into_its_folder(script: Script) -> None:
+    done = script("train.py", "hydra.job.chdir=true", "hydra.job.name=a/b", "steps=3", "logger=none", "callbacks=none")
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_explains_and_lists_keys(script: Script) -> None:

@@ -50,6 +50,21 @@ def test_more_dimensions_are_a_pca_projection_and_say_so() -> None:
     assert f"{100 * eigenvalues[0] / eigenvalues.sum():.0f} %" in names[0]
 
 
+def test_vowels_are_known_in_other_alphabets_and_under_accents() -> None:
+    assert [plots.is_vowel(c) for c in "aÉyñzёжαβ."] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_places_that_are_too_near_are_moved_apart_and_no_others() -> None:
     places = np.array([[0.0, 0.0], [0.0, 0.0], [0.001, 0.0], [10.0, 0.0], [5.0, 10.0]])
     shown = plots.apart(places, 0.05)

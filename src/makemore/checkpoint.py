@@ -5,7 +5,9 @@ training documents, as tensors and plain values. `torch.load(weights_only=True)`
 stranger can be wrong but cannot act.
 """
 
+import os
 import pickle
+import stat
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,11 +65,10 @@ def load(path: Path) -> SavedModel:
     Raises:
         UserError: the file is missing, damaged, or not a checkpoint of this project.
     """
-    if path.is_dir():
-        path = in_folder(path)
+    path = file_of(path)
     try:
-        path.open("rb").close()
-        if not intact(path):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) or not intact(path):
             raise UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -87,6 +88,11 @@ def intact(path: Path) -> bool:
             return archive.testzip() is None
     except (zipfile.BadZipFile, EOFError):
         return False
+
+
+def file_of(path: Path) -> Path:
+    """A checkpoint's own path, or that of the one to use where a folder is named."""
+    return in_folder(path) if os.path.isdir(path) else path  # noqa: PTH112 (Path's raises for names that are too long)
 
 
 def in_folder(folder: Path) -> Path:
@@ -129,9 +135,11 @@ def _model(path: Path, content: Any) -> SavedModel:
             all(isinstance(token, str) and len(token) == 1 for token in tokens)
             and tokens[0] == BOUNDARY
             and len(set(tokens)) == len(tokens)
-            and isinstance(block_size, int)
-            and isinstance(step, int)
+            and type(block_size) is int
+            and block_size >= 1
+            and type(step) is int
             and known.dtype == torch.int64
+            and known.layout == torch.strided
             and _fit_together(state, len(tokens), block_size)
         )
     except (LookupError, TypeError, AttributeError):
@@ -150,8 +158,10 @@ def _model(path: Path, content: Any) -> SavedModel:
 
 
 def _fit_together(state: dict[str, Tensor], vocabulary: int, block_size: int) -> bool:
-    """Whether a state has the network's parameters and no others, all float32, in shapes that fit together."""
-    if set(state) != set(mlp.Parameters._fields) or any(tensor.dtype != torch.float32 for tensor in state.values()):
+    """Whether a state has the network's parameters and no others, all dense float32, in shapes that fit together."""
+    if set(state) != set(mlp.Parameters._fields):
+        return False
+    if any(tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in state.values()):
         return False
     expected = mlp.shapes(vocabulary, block_size, state["C"].shape[1], len(state["b1"]))
     return [tuple(state[name].shape) for name in mlp.Parameters._fields] == expected

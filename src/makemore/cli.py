@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 from makemore.errors import Refusal, UnknownKeyError, UserError
 
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
-MULTIRUN = {"-m", "--multirun"}
 # Keys whose values are paths or pieces of names.
 FREE_TEXT = ("checkpoint", "data.path", "prefix")
 # OmegaConf's names for the types of values, as a person would say them.
@@ -54,7 +54,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     for argument in sys.argv[1:]:
         if not argument.isascii() and re.search("[\ud800-\udfff]", argument):
             sys.exit(f"error: {argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
-    if not sweeps and MULTIRUN & set(sys.argv):
+    if not sweeps and is_sweep(sys.argv[1:]):
         sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     sys.argv[1:] = quoted(sys.argv[1:])
     try:
@@ -64,10 +64,11 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         hush()
-    except ValueError as wrong:
-        if full or not str(wrong).startswith("Config group override"):
+    except (ValueError, TypeError) as wrong:
+        # Hydra's reading of the groups raises these for a group that is given anything but a name.
+        if full or Path(traceback.extract_tb(wrong.__traceback__)[-1].filename).name != "defaults_list.py":
             raise
-        sys.exit(f"error: a group cannot be null; 'python {config_name}.py --help' lists the choices of each")
+        sys.exit(f"error: a group takes the name of a choice; 'python {config_name}.py --help' lists those of each")
     except (Refusal, UserError, HydraException, OmegaConfBaseException) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
@@ -75,6 +76,14 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         if full:
             raise
         sys.exit(f"error: {explain(error, conf, config_name)}")
+
+
+def is_sweep(arguments: list[str]) -> bool:
+    """Whether a command line asks for a sweep; `--multi` and the like are short for `--multirun`."""
+    return any(
+        argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 3 and "--multirun".startswith(argument))
+        for argument in arguments
+    )
 
 
 def hush() -> None:
@@ -88,7 +97,7 @@ def quoted(arguments: list[str]) -> list[str]:
     A run folder of a sweep has `=` and `,` in its name, and a file may have blanks and brackets. In a sweep the comma
     separates values, so there the person has to quote.
     """
-    if MULTIRUN & set(arguments):
+    if is_sweep(arguments):
         return arguments
     result = []
     for argument in arguments:
@@ -133,7 +142,10 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be understood; settings are written KEY=VALUE, texts with signs in quotes"
+        return (
+            f"{error.override!r} cannot be understood; settings are written KEY=VALUE, and texts with "
+            "signs or letters beyond ASCII in two pairs of quotes: \"KEY='VALUE'\""
+        )
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice} is not a choice{_nearest(choice, error.options)}; allowed: {', '.join(error.options)}"
@@ -149,7 +161,9 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
         value, allowed = wrong.groups()
         return f"{key}={value} is not a choice{_nearest(value, allowed.split(', '))}; allowed: {allowed}"
     if "Invalid value assigned" in text and "ListConfig" in text:
-        return f"{key} is of the wrong type: it must be a list, such as [0.8,0.1,0.1]"
+        return f"{key} is of the wrong type: it must be a list of numbers, such as [0.8,0.1,0.1]"
+    if "does not support deletion" in text:
+        return "a key cannot be deleted; give it another value instead"
     if "is not Optional" in text:
         return f"{key} must have a value, not null"
     first = str(cause).splitlines()[0]
@@ -160,6 +174,11 @@ def _unknown_key(key: str, conf: Path, config_name: str) -> str:
     """A key that does not exist: the nearest that does, or the choice that would bring it."""
     present, elsewhere = known_keys(conf, config_name)
     key = key.lstrip("+~")
+    if key in present:
+        group = key.partition(".")[0]
+        if key == group:
+            return f"{key} cannot be chosen here: a run's own configuration has no groups, only keys"
+        return f"{key} is not a key of this configuration; it goes with another choice of {group}"
     if key in elsewhere:
         return f"{key} is not a key of this configuration; it comes with {' or '.join(elsewhere[key])}"
     return f"{key} is not a key{_nearest(key, present)}; 'python {config_name}.py --help' lists every key"

@@ -61,6 +61,7 @@ def number(
 
 
 LARGEST_SEED = 2**63 - 1
+LARGEST_RATE = 1e38  # what float32 holds
 
 
 @dataclass
@@ -69,8 +70,8 @@ class DataConfig:
 
     source: Source = MISSING
     path: str | None = MISSING
-    block_size: int = number(at_least=1)
-    batch_size: int | None = number(at_least=1)
+    block_size: int = number(at_least=1, at_most=10**6)
+    batch_size: int | None = number(at_least=1, at_most=10**9)
     splits: list[float] = MISSING
     split_seed: int = number(at_least=0, at_most=LARGEST_SEED)
     unique: bool = MISSING
@@ -122,7 +123,7 @@ class ScheduleConfig:
 
     _target_: str = MISSING
     _partial_: bool = MISSING
-    lr: float = number(above=0)
+    lr: float = number(above=0, at_most=LARGEST_RATE)
 
 
 @dataclass
@@ -130,7 +131,7 @@ class StepConfig(ScheduleConfig):
     """makemore.schedule.step."""
 
     drop_at: float = number(above=0, at_most=1)
-    factor: float = number(above=0)
+    factor: float = number(above=0, at_most=1)
 
 
 @dataclass
@@ -159,7 +160,7 @@ class CosineConfig(ScheduleConfig):
 class ExponentialConfig(ScheduleConfig):
     """makemore.schedule.exponential."""
 
-    end_lr: float = number(above=0)
+    end_lr: float = number(above=0, at_most=LARGEST_RATE)
 
 
 @dataclass
@@ -167,7 +168,7 @@ class TrainerConfig:
     """The machine that a run uses."""
 
     accelerator: Accelerator = MISSING
-    threads: int = number(at_least=1)
+    threads: int = number(at_least=1, at_most=1024)
     progress_bar: bool = MISSING
 
 
@@ -254,7 +255,7 @@ def register() -> None:
 def replayable(nodes: DictConfig) -> str:
     """A run's configuration, resolved, as a YAML file that stands in for `conf/train.yaml`.
 
-    `python train.py --config-dir RUN --config-name config` runs it again, with other overrides if any are given.
+    `python train.py --config-dir RUN --config-name config` runs it again; single keys can be given other values.
     """
     name_of = {schema: name for name, schema in SCHEMAS.items()}
     typed = {key: name_of.get(OmegaConf.get_type(nodes, key) or dict) for key in ("model", "optimizer", "schedule")}
@@ -285,9 +286,8 @@ def checked(config: DictConfig) -> Any:
     for key in _unknown(config, ""):
         # Hydra lets `+KEY=VALUE` add a key to anything, a structured configuration too.
         raise UnknownKeyError(key)
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} is missing; give it as {missing[0]}=VALUE")
+    for key in _missing(config, ""):
+        raise UserError(f"{key} is missing; give it as {key}=VALUE")
     typed = OmegaConf.to_object(config)
     for key, value, limits in _limited(typed, ""):
         _hold(key, value, limits)
@@ -310,6 +310,17 @@ def _unknown(node: DictConfig, prefix: str) -> Iterator[str]:
             yield f"{prefix}{name}"
         elif not OmegaConf.is_missing(node, name) and OmegaConf.is_dict(node[name]):
             yield from _unknown(node[name], f"{prefix}{name}.")
+
+
+def _missing(node: DictConfig, prefix: str) -> Iterator[str]:
+    """Keys that a typed node should have and has not: left without a value, or deleted with `~KEY`."""
+    schema = OmegaConf.get_type(node)
+    names = [item.name for item in fields(schema)] if is_dataclass(schema) else [str(name) for name in node]
+    for name in names:
+        if name not in node or OmegaConf.is_missing(node, name):
+            yield f"{prefix}{name}"
+        elif OmegaConf.is_dict(node[name]):
+            yield from _missing(node[name], f"{prefix}{name}.")
 
 
 def _limited(node: Any, prefix: str) -> Iterator[tuple[str, float, dict[str, float]]]:

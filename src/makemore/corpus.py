@@ -1,7 +1,9 @@
 """A text file becomes documents: one a line, stripped, none empty, none holding the boundary '.'."""
 
 import hashlib
+import os
 import random
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +28,7 @@ def locate(data: DataConfig) -> Path:
         return BUNDLED
     if data.source is Source.makemore:
         return _makemore_names()
-    return Path(str(data.path)).expanduser()
+    return Path(os.path.expanduser(str(data.path)))  # noqa: PTH111 (Path's raises where there is no such user)
 
 
 def _makemore_names() -> Path:
@@ -58,6 +60,9 @@ def read(path: Path) -> list[str]:
         UserError: the file is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
     """
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise UserError(f"data.path={path} is a device; name a UTF-8 text file, a document a line")
         raw = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"data.path={path}: there is no such file; name a UTF-8 text file, a document a line") from None

@@ -1,6 +1,7 @@
 """The figures that a run leaves, as functions from numbers to a matplotlib Figure."""
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,8 @@ from makemore.vocabulary import Vocabulary
 Places = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
-VOWELS = frozenset("aeiouyAEIOUY")
+# Latin, Cyrillic and Greek, without accents.
+VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
 # Above this many tokens no labels are drawn: they would be a black cloud.
 MOST_LABELS = 300
 # The side of the square that an embedding is drawn into, without its margins.
@@ -100,20 +102,21 @@ def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:
     shown = apart(true, diameter / 72 / AXES_INCHES) if labelled else true
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
-    moved = np.abs(shown - true).max(axis=1) > 0.1 * np.ptp(true, axis=0).max() * diameter / 72 / AXES_INCHES
+    extent = np.maximum(np.ptp(true, axis=0), 1e-12)
+    # Only of dots that have left their place altogether.
+    moved = np.linalg.norm((shown - true) / extent, axis=1) > 0.5 * diameter / 72 / AXES_INCHES
     if moved.any():
-        axes.plot(
-            *np.stack([true[moved], shown[moved]], axis=1).transpose(2, 1, 0), color="#888888", linewidth=0.8, zorder=1
-        )
-        axes.plot(*true[moved].T, ".", color="#888888", markersize=3, zorder=1, label="true place, where moved apart")
-    vowel = np.array([token in VOWELS for token in vocabulary.tokens])
+        lines = np.stack([true[moved], shown[moved]], axis=1).transpose(2, 1, 0)  # (2, 2, moved)
+        axes.plot(*lines, color="#555555", linewidth=0.8, zorder=2.5)
+        axes.plot(*true[moved].T, ".", color="#555555", markersize=4, zorder=2.5, label="true place, where moved apart")
+    vowel = np.array([is_vowel(token) for token in vocabulary.tokens])
     for chosen, color, name in ((~vowel, "#9ecae1", "other"), (vowel, "#fdae6b", "vowel")):
         if chosen.any():
             x, y = shown[chosen].T
             axes.scatter(x, y, s=diameter**2, c=color, label=name, edgecolors="white", linewidths=0.5, zorder=2)
     for i in range(count if labelled else 0):
         label = drawable(vocabulary.label(i))
-        # A code point in place of a character has to fit into the same dot.
+        # A code point in place of a character is written smaller.
         size = max(2.0, 0.75 * diameter / (1 if len(label) <= 2 else 0.45 * len(label)))
         axes.text(shown[i, 0], shown[i, 1], label, ha="center", va="center", fontsize=size, zorder=3, clip_on=True)
     if not labelled:
@@ -129,6 +132,11 @@ def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([80])
     return figure
+
+
+def is_vowel(character: str) -> bool:
+    """Whether a letter of a common alphabet, with or without accents, is a vowel."""
+    return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 
 def apart(places: Places, distance: float) -> Places:
@@ -164,7 +172,9 @@ def projected(C: Tensor) -> tuple[Tensor, str, tuple[str, str]]:
     """Where to draw each row of C: (vocabulary, 2), with a title and the axes' names that say what is seen."""
     tokens, dimensions = C.shape
     if dimensions == 1:
-        return torch.cat([C, torch.zeros_like(C)], dim=1), "embedding C (its only dimension)", ("C[:, 0]", "")
+        heights = C[:, 0].argsort().argsort().remainder(9).to(C).unsqueeze(1)  # (vocabulary, 1) neighbours differ
+        axes = "C[:, 0]", "height: only to keep the letters apart"
+        return torch.cat([C, heights], dim=1), "embedding C (its only dimension)", axes
     if dimensions == 2 or tokens < 2:
         return C[:, :2], "embedding C (its own two dimensions)", ("C[:, 0]", "C[:, 1]")
     centred = C - C.mean(dim=0)

@@ -59,7 +59,7 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     started = time.perf_counter()
     quieten()
     torch.set_num_threads(config.trainer.threads)
-    (run_folder / "config.yaml").write_text(replayable(nodes), encoding="utf-8")
+    keep_configuration(nodes, run_folder)
     check_accelerator(config.trainer.accelerator)
     with enough_memory():
         data = prepare(config)
@@ -69,6 +69,19 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
         fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     return results.metrics
+
+
+def keep_configuration(nodes: DictConfig, run_folder: Path) -> None:
+    """Writes the configuration, and with it takes the folder: where one is, a run has been.
+
+    Raises:
+        UserError: another run has this folder, as runs of a sweep that are all given the same one.
+    """
+    try:
+        with (run_folder / "config.yaml").open("x", encoding="utf-8") as file:
+            file.write(replayable(nodes))
+    except FileExistsError:
+        raise UserError(f"{run_folder} already holds a run, and nothing is overwritten; give each its own") from None
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
@@ -110,7 +123,7 @@ def prepare(config: TrainConfig) -> WindowDataModule:
     )
     data.prepare_data()
     path = corpus.locate(config.data)
-    megabytes = path.stat().st_size / 1e6 if path.is_file() else 0
+    megabytes = os.path.getsize(path) / 1e6 if os.path.isfile(path) else 0  # noqa: PTH113, PTH202 (Path's raise for odd names)
     if megabytes > LONG_READING:
         log.info(f"reading {megabytes:,.0f} MB of text ...")
     data.setup()
@@ -185,7 +198,7 @@ def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
         "dropout": config.model.dropout,
         "batch_size": config.data.batch_size or 0,
         "optimizer": nodes.optimizer["_target_"].rsplit(".", 1)[-1],
-        "weight_decay": config.optimizer.weight_decay,
+        "weight_decay": float(nodes.optimizer.get("weight_decay", 0)),
         "schedule": nodes.schedule["_target_"].rsplit(".", 1)[-1],
         "lr": config.schedule.lr,
         "steps": config.steps,
@@ -250,7 +263,7 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
     }[metrics["status"]]
     if run_folder.is_relative_to(Path.cwd()):
         run_folder = run_folder.relative_to(Path.cwd())
-    logs = "outputs" if run_folder.parts[0] == "outputs" else str(run_folder)
+    logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
     rate = metrics["fit_seconds"] / max(1, metrics["steps"]) * 1e6
     rows = [
         ("run", how),

@@ -189,44 +189,41 @@ def test_output_that_nobody_reads_any_more_is_no_error(trained: Path) -> None:
     process.wait()
 
 
-def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
+def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple[int, str]:
+    """Runs train.py and presses Ctrl-C as soon as it has written a file; gives its exit code and what it printed."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), "steps=100000000", "eval_every=1000"],
-        cwd=tmp_path,
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("best.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not list(folder.rglob(pattern)) and time.monotonic() < deadline:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=120)
-    assert process.returncode == cli.INTERRUPTED
+    return process.returncode, printed
+
+
+def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
+    code, printed = interrupted_once_there(tmp_path, "best.ckpt", "steps=100000000", "eval_every=1000")
+    assert code == cli.INTERRUPTED
     assert "stopped early by Ctrl-C" in printed
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()
-    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
+    left = {path.name for path in metrics.parent.iterdir()}
+    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= left
 
 
 def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), "steps=2000"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("metrics.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
+    code, printed = interrupted_once_there(tmp_path, "metrics.json", "steps=2000")
+    assert code == 0
+    assert "finished" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "finished"' in metrics.read_text()
     assert {"loss.png", "embedding.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
-    assert "finished" in printed
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

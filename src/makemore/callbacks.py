@@ -2,6 +2,8 @@
 
 Each is independent of the others, and a run without any still trains. All of them count optimizer steps, never
 Lightning's batches.
+
+Their hooks take a `LanguageModule` where Lightning's take any module, hence `type: ignore[override]`.
 """
 
 import json
@@ -105,8 +107,8 @@ class GracefulInterrupt(L.Callback):
             signal.signal(signal.SIGINT, self._previous)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: LanguageModule, *_: Any) -> None:  # type: ignore[override]
-        """Ends the run here, where Lightning has yet to decide whether to evaluate."""
-        if self._asked:
+        """Ends the run here, where Lightning has yet to decide whether to evaluate, unless it is ending anyway."""
+        if self._asked and not trainer.should_stop:
             pl_module.stop("interrupted")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -189,7 +191,7 @@ class EmbeddingPlot(L.Callback):
 class Samples(L.Callback):
     """Writes `samples.txt` with names from the best checkpoint; shows names of every evaluation in TensorBoard.
 
-    `python sample.py checkpoint=RUN seed=SEED` with the run's seed prints the same names.
+    `python sample.py checkpoint=RUN seed=SEED` with the same seed prints the same names.
 
     Args:
         n: how many names.

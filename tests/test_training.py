@@ -76,6 +76,7 @@ def test_every_run_has_the_same_flat_plain_hyper_parameters(train: Train) -> Non
         run = train("steps=2", "data.overfit=3", *settings, "logger=none", "callbacks=none")
         described = torch.load(run.folder / "last.ckpt", weights_only=True)["makemore"]["settings"]
         assert all(type(value) in (str, int, float) for value in described.values())
+        assert described["data"] == "names, first 3"
         keys.append(list(described))
     assert keys[0] == keys[1]
 

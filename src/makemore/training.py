@@ -214,7 +214,9 @@ def log_every(config: TrainConfig) -> int:
 def data_name(data: DataConfig) -> str:
     """What the losses of two runs must have in common to be comparable, but for split and seed."""
     name = Path(data.path).name if data.path else data.source.value
-    return f"{name}, unique" if data.unique else name
+    unique = ", unique" if data.unique else ""
+    first = f", first {data.overfit}" if data.overfit is not None else ""
+    return name + unique + first
 
 
 def make_trainer(config: TrainConfig, data: WindowDataModule, run_folder: Path, results: Results) -> L.Trainer:

@@ -7,7 +7,7 @@ try:
     import hydra
     from omegaconf import DictConfig
 
-    from makemore import cli, config
+    from makemore import cli, config, schemas
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -22,7 +22,7 @@ config.register()
 def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with cli.job():
-        settings: config.SampleConfig = config.checked(nodes)
+        settings: schemas.SampleConfig = config.checked(nodes)
         from makemore import checkpoint, sampling
         from makemore.errors import UserError
         from makemore.randomness import Stream, fresh_seed, generator

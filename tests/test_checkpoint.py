@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from makemore import checkpoint, mlp
-from makemore.config import Init
 from makemore.errors import UserError
+from makemore.schemas import Init
 from makemore.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary((".", "a", "b", "é"))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from makemore import config
+from makemore import config, schemas
 from makemore.errors import UnknownKeyError, UserError
 from tests.conftest import ROOT, composed
 
@@ -16,7 +16,7 @@ def test_every_choice_makes_a_whole_typed_configuration(choice: str) -> None:
     extra = ["data.path=x.txt"] if choice == "data=text" else []
     nodes = composed(choice, *extra)
     settings = config.checked(nodes)
-    assert isinstance(settings, config.TrainConfig)
+    assert isinstance(settings, schemas.TrainConfig)
     assert OmegaConf.is_config(nodes.optimizer)
     assert isinstance(config.build("schedule", nodes.schedule, steps=1)(0), float)
     assert callable(config.build("optimizer", nodes.optimizer))

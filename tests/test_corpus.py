@@ -6,8 +6,8 @@ import pytest
 import requests
 
 from makemore import corpus
-from makemore.config import DataConfig, Source
 from makemore.errors import UserError
+from makemore.schemas import DataConfig, Source
 
 
 def written(tmp_path: Path, content: bytes) -> Path:

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.config import DataConfig, Source
 from makemore.datamodule import CHUNK_BUDGET, LOGITS_BUDGET, EvaluationBatches, Minibatches, WindowDataModule
 from makemore.errors import UserError
+from makemore.schemas import DataConfig, Source
 from makemore.vocabulary import Vocabulary
 from makemore.windows import Windows
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from makemore import corpus, mlp
-from makemore.config import Init
+from makemore.schemas import Init
 from makemore.vocabulary import Vocabulary
 from makemore.windows import Windows
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from makemore import mlp, module
-from makemore.config import Init
+from makemore.schemas import Init
 from tests.conftest import Run, Train
 
 QUIET = ("logger=none", "callbacks=none")

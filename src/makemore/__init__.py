@@ -2,7 +2,8 @@
 
 Read the modules in this order; imports only point up the list.
 
-    errors, config, randomness      what may be typed, and where chance comes from
+    errors, schemas, config         what may be typed, and how mistakes are answered
+    randomness                      where chance comes from
     corpus, vocabulary, windows     a text file -> documents -> ids -> examples
     mlp                             the mathematics
     checkpoint, sampling            a trained model on disk, and new names from it; without Lightning

@@ -1,247 +1,26 @@
-"""The type and range of every configuration key.
+"""What Hydra composed is checked here, and turned into what the rest of the package takes.
 
-Hydra composes a run's configuration from the YAML files under `conf/`; these dataclasses are the schema that it is held
-against. OmegaConf checks names and types while composing, `checked` checks ranges before anything is written.
-Values live in the YAML files only, so that there is one place to look for a default.
+OmegaConf checks names and types against `makemore.schemas` while composing; `checked` checks ranges before anything is
+written, and `build` makes the functions that a configuration names.
 """
 
 import functools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UnknownKeyError, UserError
-
-
-class Accelerator(Enum):
-    """What a run computes on."""
-
-    cpu = "cpu"
-    gpu = "gpu"
-
-
-class Source(Enum):
-    """Where documents come from."""
-
-    names = "names"
-    makemore = "makemore"
-    text = "text"
-
-
-class Init(Enum):
-    """How the weights of an MLP are drawn."""
-
-    normal = "normal"
-    kaiming = "kaiming"
-
-
-class Gradients(Enum):
-    """Who derives the gradients of an MLP: the formulas in `makemore.mlp`, or PyTorch's autograd."""
-
-    closed_form = "closed_form"
-    autograd = "autograd"
-
-
-def number(
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A field without a default whose values are held to these limits by `checked`."""
-    limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    return field(default=MISSING, metadata={name: limit for name, limit in limits.items() if limit is not None})
-
-
-LARGEST_SEED = 2**63 - 1
-LARGEST_RATE = 1e38  # what float32 holds
-
-
-@dataclass
-class DataConfig:
-    """Documents, their split, and the minibatches drawn from them."""
-
-    source: Source = MISSING
-    path: str | None = MISSING
-    block_size: int = number(at_least=1, at_most=10**6)
-    batch_size: int | None = number(at_least=1, at_most=10**9)
-    splits: list[float] = MISSING
-    split_seed: int = number(at_least=0, at_most=LARGEST_SEED)
-    unique: bool = MISSING
-    replacement: bool = MISSING
-    overfit: int | None = number(at_least=1)
-
-
-@dataclass
-class MLPConfig:
-    """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
-
-    name: str = MISSING
-    emb_dim: int = number(at_least=1)
-    hidden: int = number(at_least=1)
-    init: Init = MISSING
-    dropout: float = number(at_least=0, below=1)
-    gradients: Gradients = MISSING
-
-
-@dataclass
-class OptimizerConfig:
-    """What every optimizer has: the class that `_target_` names, and weight decay."""
-
-    _target_: str = MISSING
-    _partial_: bool = MISSING
-    weight_decay: float = number(at_least=0)
-
-
-@dataclass
-class SGDConfig(OptimizerConfig):
-    """torch.optim.SGD."""
-
-    momentum: float = number(at_least=0, below=1)
-    nesterov: bool = MISSING
-
-
-@dataclass
-class AdamWConfig(OptimizerConfig):
-    """torch.optim.AdamW."""
-
-    betas: list[float] = MISSING
-    eps: float = number(above=0)
-    fused: bool = MISSING
-
-
-@dataclass
-class ScheduleConfig:
-    """What every learning-rate schedule has: its function and its reference rate."""
-
-    _target_: str = MISSING
-    _partial_: bool = MISSING
-    lr: float = number(above=0, at_most=LARGEST_RATE)
-
-
-@dataclass
-class StepConfig(ScheduleConfig):
-    """makemore.schedule.step."""
-
-    drop_at: float = number(above=0, at_most=1)
-    factor: float = number(above=0, at_most=1)
-
-
-@dataclass
-class ConstantConfig(ScheduleConfig):
-    """makemore.schedule.constant."""
-
-
-@dataclass
-class OneCycleConfig(ScheduleConfig):
-    """makemore.schedule.one_cycle."""
-
-    warmup: float = number(at_least=0, below=1)
-    start_factor: float = number(above=0, at_most=1)
-    end_factor: float = number(at_least=0, at_most=1)
-
-
-@dataclass
-class CosineConfig(ScheduleConfig):
-    """makemore.schedule.cosine."""
-
-    warmup: float = number(at_least=0, below=1)
-    end_factor: float = number(at_least=0, at_most=1)
-
-
-@dataclass
-class ExponentialConfig(ScheduleConfig):
-    """makemore.schedule.exponential."""
-
-    end_lr: float = number(above=0, at_most=LARGEST_RATE)
-
-
-@dataclass
-class TrainerConfig:
-    """The machine that a run uses."""
-
-    accelerator: Accelerator = MISSING
-    threads: int = number(at_least=1, at_most=1024)
-    progress_bar: bool = MISSING
-
-
-@dataclass
-class CallbacksConfig:
-    """What a run leaves to look at."""
-
-    loss_curve: bool = MISSING
-    embedding: bool = MISSING
-    samples: int = number(at_least=0, at_most=100_000)
-    samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
-
-
-@dataclass
-class LoggerConfig:
-    """TensorBoard."""
-
-    tensorboard: bool = MISSING
-    log_every: int = number(at_least=1)
-
-
-@dataclass
-class TrainConfig:
-    """Everything that `train.py` takes."""
-
-    name: str = MISSING
-    data: DataConfig = field(default_factory=DataConfig)
-    model: Any = MISSING
-    optimizer: Any = MISSING
-    schedule: Any = MISSING
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
-    steps: int = number(at_least=1, at_most=10**12)
-    steps_per_execution: int = number(at_least=1)
-    eval_every: int | None = number(at_least=1)
-    seed: int = number(at_least=0, at_most=LARGEST_SEED)
-    test: bool = MISSING
-
-
-@dataclass
-class SampleConfig:
-    """Everything that `sample.py` takes."""
-
-    checkpoint: str | None = MISSING
-    n: int = number(at_least=1)
-    prefix: str = MISSING
-    # Below, a difference of logits divided by it no longer fits into float32.
-    temperature: float = number(at_least=1e-6)
-    top_k: int | None = number(at_least=1)
-    seed: int | None = number(at_least=0, at_most=LARGEST_SEED)
-    novel: bool = MISSING
-    mark_known: bool = MISSING
-    max_length: int = number(at_least=1)
+from makemore.schemas import SCHEMAS, AdamWConfig, DataConfig, SampleConfig, Source, TrainConfig
 
 
 def file_name(text: str) -> str:
     """A text as one part of a path: no separators, and no longer than file systems allow."""
     return text.replace("/", "_").replace("\\", "_")[:200]
-
-
-SCHEMAS: dict[str, type] = {
-    "train": TrainConfig,
-    "sample": SampleConfig,
-    "mlp": MLPConfig,
-    "sgd": SGDConfig,
-    "adamw": AdamWConfig,
-    "step": StepConfig,
-    "constant": ConstantConfig,
-    "one_cycle": OneCycleConfig,
-    "cosine": CosineConfig,
-    "exponential": ExponentialConfig,
-}
 
 
 def register() -> None:

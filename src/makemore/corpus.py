@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from makemore.config import DataConfig, Source
 from makemore.errors import UserError
+from makemore.schemas import DataConfig, Source
 
 BOUNDARY = "."
 BUNDLED = Path(__file__).parent / "bundled" / "names.txt"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from makemore import corpus
-from makemore.config import DataConfig
 from makemore.errors import UserError
 from makemore.randomness import Stream, generator
+from makemore.schemas import DataConfig
 from makemore.vocabulary import Vocabulary
 from makemore.windows import Windows
 

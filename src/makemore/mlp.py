@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from makemore.config import Init
+from makemore.schemas import Init
 
 
 class Parameters(NamedTuple):

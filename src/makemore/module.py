@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore import checkpoint, mlp
-from makemore.config import Gradients, MLPConfig
 from makemore.datamodule import Batch
 from makemore.errors import UserError
 from makemore.randomness import Stream, generator
 from makemore.schedule import LearningRateSchedule, Schedule
+from makemore.schemas import Gradients, MLPConfig
 from makemore.vocabulary import Vocabulary
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]

@@ -29,10 +29,11 @@ from makemore.callbacks import (
     TrainLoss,
 )
 from makemore.checkpoint import BEST, LAST
-from makemore.config import Accelerator, DataConfig, TrainConfig, build, replayable
+from makemore.config import build, replayable
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.module import MLP, LanguageModule
+from makemore.schemas import Accelerator, DataConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ Read the modules in this order; imports only point up the list.
     errors, schemas, config         what may be typed, and how mistakes are answered
     randomness                      where chance comes from
     corpus, vocabulary, windows     a text file -> documents -> ids -> examples
-    mlp                             the mathematics
+    mlp, compiled, graphs           the mathematics; the same as machine code, and as one recording for a GPU
     checkpoint, sampling            a trained model on disk, and new names from it; without Lightning
     datamodule, schedule, module    the same for Lightning: data, learning rates, the model that trains
     plots, callbacks                what a person looks at
-    training                        one run, start to finish
+    execution, training             what a run computes with; one run, start to finish
     run_folder, cli                 where a run writes, and how the two scripts speak to a person
 """

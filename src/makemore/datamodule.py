@@ -1,5 +1,6 @@
 """The LightningDataModule: documents are read, split, and served as minibatches and evaluation batches."""
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,7 @@ class Minibatches:
         steps_per_execution: the most minibatches in an item.
         eval_every: steps between two evaluations; no item reaches over one.
         seed: the run's seed.
+        device: where the examples lie and are gathered; the same ones are drawn for any.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class Minibatches:
         steps_per_execution: int,
         eval_every: int,
         seed: int,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.windows = windows
+        self.windows = windows.to(device)
         self.batch_size = batch_size
         self.replacement = replacement
         self.steps = steps
@@ -137,21 +140,32 @@ class WindowDataModule(L.LightningDataModule):
     Args:
         data: the `data` part of the configuration.
         steps: optimizer steps in the run.
-        steps_per_execution: the most minibatches in one Lightning batch.
         eval_every: steps between two looks at dev.
         seed: the run's seed, for the minibatches.
+        steps_per_execution: the most minibatches in one Lightning batch. It and `device` may be changed until training.
+        device: where minibatches are gathered.
 
     After `setup`: `vocabulary`, `documents` (how many there are), `known` (fingerprints of the training documents),
     and the `Windows` `train`, `dev` and `test`.
     """
 
-    def __init__(self, data: DataConfig, *, steps: int, steps_per_execution: int, eval_every: int, seed: int) -> None:
+    def __init__(
+        self,
+        data: DataConfig,
+        *,
+        steps: int,
+        eval_every: int,
+        seed: int,
+        steps_per_execution: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
         super().__init__()
         self.data = data
         self.steps = steps
         self.steps_per_execution = steps_per_execution
         self.eval_every = eval_every
         self.seed = seed
+        self.device = device
         self._is_set_up = False
 
     def prepare_data(self) -> None:
@@ -190,7 +204,12 @@ class WindowDataModule(L.LightningDataModule):
         self.train, self.dev, self.test = (
             Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in parts
         )
-        self.minibatches = Minibatches(
+        self._is_set_up = True
+
+    @functools.cached_property
+    def minibatches(self) -> Minibatches:
+        """The whole run's minibatches."""
+        return Minibatches(
             self.train,
             batch_size=self.data.batch_size,
             replacement=self.data.replacement,
@@ -198,8 +217,8 @@ class WindowDataModule(L.LightningDataModule):
             steps_per_execution=self.steps_per_execution,
             eval_every=self.eval_every,
             seed=self.seed,
+            device=self.device,
         )
-        self._is_set_up = True
 
     def train_dataloader(self) -> Minibatches:
         """The whole run's minibatches."""

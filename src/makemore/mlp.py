@@ -84,6 +84,19 @@ def initial(
     )
 
 
+def hidden_innermost(p: Parameters) -> Parameters:
+    """The same values, W2 laid out in memory as its transpose: then `hidden` is contiguous wherever it occurs."""
+    return p._replace(W2=p.W2.t().contiguous().t())
+
+
+def operations(rows: int, vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> int:
+    """Multiplications and additions in the matrix products of one training step of `rows` examples.
+
+    Each of the two layers has three: forward, and backward to its weights and to its input.
+    """
+    return 6 * rows * hidden * (block_size * emb_dim + vocabulary)
+
+
 def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
     """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
     e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from makemore import checkpoint, mlp
+from makemore import checkpoint, compiled, graphs, mlp
 from makemore.datamodule import Batch
 from makemore.errors import UserError
 from makemore.randomness import Stream, generator
@@ -26,7 +26,7 @@ class LanguageModule(L.LightningModule):
     One Lightning batch carries K minibatches, and one `training_step` takes K optimizer steps (`steps_per_execution`).
     Lightning's own work for a batch costs more than this model's arithmetic for a step; this pays it once per K.
 
-    A subclass gives `forward`, and may give `loss_and_gradients` a faster form than autograd's.
+    A subclass gives `forward`, and may give `loss_and_gradients` and `take_steps` a faster form.
 
     Args:
         vocabulary: the model's tokens.
@@ -76,7 +76,7 @@ class LanguageModule(L.LightningModule):
         """The schedule comes with the module: without it no step has a rate."""
         return [self._schedule]
 
-    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor:
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
         """The mean loss of one minibatch; leaves its gradients in the parameters' `.grad`.
 
         Args:
@@ -101,13 +101,7 @@ class LanguageModule(L.LightningModule):
         """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        update = descend if is_plain_sgd(optimizer) else optimizer_step
-        losses = torch.empty(len(batch.targets), device=self.device)  # (K,)
-        for k, (contexts, targets, rate) in enumerate(
-            zip(batch.contexts.unbind(), batch.targets.unbind(), self.learning_rates, strict=True)
-        ):
-            losses[k] = self.loss_and_gradients(contexts, targets)
-            update(optimizer, rate)
+        losses = self.take_steps(optimizer, batch)  # (K,)
         diverged = (~losses.isfinite()).nonzero().flatten()
         if len(diverged) > 0:
             losses = losses[: int(diverged[0]) + 1]
@@ -118,6 +112,17 @@ class LanguageModule(L.LightningModule):
             # Lightning evaluates before it stops; at the end of its data alone it would not.
             self.trainer.should_stop = True
         return {"losses": losses}
+
+    def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+        """Takes the K steps at the rates in `learning_rates`, by any optimizer: the K losses before them."""
+        update = descend if is_plain_sgd(optimizer) else optimizer_step
+        losses = torch.empty(len(batch.targets), device=self.device)  # (K,)
+        for k, (contexts, targets, rate) in enumerate(
+            zip(batch.contexts.unbind(), batch.targets.unbind(), self.learning_rates, strict=True)
+        ):
+            losses[k] = self.loss_and_gradients(contexts, targets)
+            update(optimizer, rate)
+        return losses
 
     def _count(self, steps: int) -> None:
         """Keeps Lightning's `global_step` the number of optimizer steps: it sees only those of its own wrapper."""
@@ -201,18 +206,26 @@ class MLP(LanguageModule):
         vocabulary: the model's tokens.
         block_size: ids in a context.
         seed: the run's seed, for initial weights and dropout.
+        gradients: which form of them; not `auto`.
         **training: what `LanguageModule` takes.
     """
 
     def __init__(
-        self, config: MLPConfig, vocabulary: Vocabulary, *, block_size: int, seed: int, **training: Any
+        self,
+        config: MLPConfig,
+        vocabulary: Vocabulary,
+        *,
+        block_size: int,
+        seed: int,
+        gradients: Gradients,
+        **training: Any,
     ) -> None:
         super().__init__(vocabulary, **training)
         weights = torch.Generator().manual_seed(seed)
         drawn = mlp.initial(len(vocabulary), block_size, config.emb_dim, config.hidden, config.init, weights)
-        self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, drawn)
+        self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, mlp.hidden_innermost(drawn))
         self.dropout = config.dropout
-        self.gradients = config.gradients
+        self.gradients = gradients
         self._seed = seed
 
     @property
@@ -221,17 +234,33 @@ class MLP(LanguageModule):
         return mlp.Parameters(self.C, self.W1, self.b1, self.W2, self.b2)
 
     def on_fit_start(self) -> None:
-        """Makes what the training steps use: gradients to write into, and chance for dropout."""
+        """Makes what the training steps use: gradients to write into, chance for dropout, the fast forms."""
         self._dropout = generator(self._seed, Stream.dropout, self.device)
         self._p = mlp.Parameters(*(parameter.detach() for parameter in self.p))
         self._gradients = mlp.Parameters(*(torch.zeros_like(parameter) for parameter in self._p))
         self._pairs = list(zip(self.p, self._gradients, strict=True))
+        self._compiled = None
+        if self.gradients is Gradients.compiled:
+            self._compiled = compiled.Network(self._p, self._gradients)
+        self._graph: graphs.Descent | None = None
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (..., block_size) -> (..., vocabulary)"""
         return mlp.logits(self.p, contexts)
 
-    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor:
+    def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+        """The K steps in one call where that is possible: plain gradient descent without dropout."""
+        if not is_plain_sgd(optimizer) or self.dropout > 0:
+            return super().take_steps(optimizer, batch)
+        if self._compiled is not None:
+            return self._compiled.descend(batch.contexts, batch.targets, self.learning_rates)
+        if self.gradients is Gradients.closed_form and self.device.type == "cuda":
+            if self._graph is None:
+                self._graph = graphs.Descent(self._p, self._gradients, batch.contexts)
+            return self._graph.descend(batch.contexts, batch.targets, self.learning_rates)
+        return super().take_steps(optimizer, batch)
+
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
         """The mean loss and its gradients, by `makemore.mlp`'s formulas or by autograd, as configured."""
         mask = None
         if self.dropout > 0:
@@ -243,6 +272,8 @@ class MLP(LanguageModule):
             return loss.detach()
         for parameter, gradient in self._pairs:
             parameter.grad = gradient  # every time, because Lightning takes it away now and then
+        if self._compiled is not None:
+            return self._compiled.loss_and_gradients(contexts, targets, mask)
         with torch.inference_mode():
             return mlp.loss_and_gradients(self._p, contexts, targets, self._gradients, mask)
 

@@ -11,8 +11,9 @@ from omegaconf import MISSING
 
 
 class Accelerator(Enum):
-    """What a run computes on."""
+    """What a run computes on; `auto` picks by the size of the network."""
 
+    auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
 
@@ -33,8 +34,14 @@ class Init(Enum):
 
 
 class Gradients(Enum):
-    """Who derives the gradients of an MLP: the formulas in `makemore.mlp`, or PyTorch's autograd."""
+    """Where the gradients of an MLP come from.
 
+    The formulas of `makemore.mlp`, as machine code (`compiled`) or as PyTorch operations (`closed_form`); or PyTorch's
+    autograd. `auto` picks by the size of the network.
+    """
+
+    auto = "auto"
+    compiled = "compiled"
     closed_form = "closed_form"
     autograd = "autograd"
 
@@ -159,7 +166,7 @@ class TrainerConfig:
     """The machine that a run uses."""
 
     accelerator: Accelerator = MISSING
-    threads: int = number(at_least=1, at_most=1024)
+    threads: int | None = number(at_least=1, at_most=1024)
     progress_bar: bool = MISSING
 
 
@@ -194,7 +201,7 @@ class TrainConfig:
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     steps: int = number(at_least=1, at_most=10**12)
-    steps_per_execution: int = number(at_least=1)
+    steps_per_execution: int | None = number(at_least=1)
     eval_every: int | None = number(at_least=1)
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
     test: bool = MISSING

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from makemore import corpus, mlp
+from makemore import compiled, corpus, execution, mlp
 from makemore.callbacks import (
     BestCheckpoint,
     EmbeddingPlot,
@@ -33,7 +33,7 @@ from makemore.config import build, replayable
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.module import MLP, LanguageModule
-from makemore.schemas import Accelerator, DataConfig, TrainConfig
+from makemore.schemas import Accelerator, DataConfig, Gradients, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +59,14 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     """
     started = time.perf_counter()
     quieten()
-    torch.set_num_threads(config.trainer.threads)
     keep_configuration(nodes, run_folder)
-    check_accelerator(config.trainer.accelerator)
     with enough_memory():
         data = prepare(config)
-        module = make_module(config, nodes, data)
+        chosen = execution.choose(config, data)
+        make_ready(chosen, data)
+        module = make_module(config, nodes, data, chosen)
         results = Results(Timer(verbose=False), config.test)
-        trainer = make_trainer(config, data, run_folder, results)
+        trainer = make_trainer(config, data, chosen, run_folder, results)
         fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     return results.metrics
@@ -93,16 +93,6 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> N
         raise KeyboardInterrupt from error
 
 
-def check_accelerator(accelerator: Accelerator) -> None:
-    """Makes sure that there is a GPU before one is needed.
-
-    Raises:
-        UserError: there is none.
-    """
-    if accelerator is Accelerator.gpu and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("trainer=gpu: PyTorch finds no GPU on this machine; use trainer=cpu")
-
-
 def quieten() -> None:
     """Leaves out what Lightning says in every run whatever was asked; its other warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -118,7 +108,6 @@ def prepare(config: TrainConfig) -> WindowDataModule:
     data = WindowDataModule(
         config.data,
         steps=config.steps,
-        steps_per_execution=config.steps_per_execution,
         eval_every=config.eval_every or max(1, config.steps // EVALUATIONS),
         seed=config.seed,
     )
@@ -135,7 +124,22 @@ def prepare(config: TrainConfig) -> WindowDataModule:
     return data
 
 
-def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) -> LanguageModule:
+def make_ready(chosen: execution.Execution, data: WindowDataModule) -> None:
+    """Puts into effect what was chosen, and says what that is."""
+    log.info(f"computing: {chosen}")
+    torch.set_num_threads(chosen.threads)
+    data.steps_per_execution = chosen.steps_per_execution
+    if chosen.accelerator is Accelerator.gpu and torch.cuda.is_available():
+        data.device = "cuda"
+    if chosen.gradients is Gradients.compiled:
+        if not compiled.is_ready():
+            log.info("compiling the steps for this processor: a few seconds, once")
+        compiled.prepare()
+
+
+def make_module(
+    config: TrainConfig, nodes: DictConfig, data: WindowDataModule, chosen: execution.Execution
+) -> LanguageModule:
     """The model with its initial weights.
 
     Raises:
@@ -155,6 +159,7 @@ def make_module(config: TrainConfig, nodes: DictConfig, data: WindowDataModule) 
         data.vocabulary,
         block_size=block_size,
         seed=config.seed,
+        gradients=chosen.gradients,
         optimizer=build("optimizer", nodes.optimizer, lr=config.schedule.lr),
         schedule=build("schedule", nodes.schedule, steps=config.steps),
         log_every=log_every(config),
@@ -220,7 +225,13 @@ def data_name(data: DataConfig) -> str:
     return name + unique + first
 
 
-def make_trainer(config: TrainConfig, data: WindowDataModule, run_folder: Path, results: Results) -> L.Trainer:
+def make_trainer(
+    config: TrainConfig,
+    data: WindowDataModule,
+    chosen: execution.Execution,
+    run_folder: Path,
+    results: Results,
+) -> L.Trainer:
     """A Trainer that makes one pass over the run's minibatches and evaluates every `eval_every` steps."""
     looking = config.callbacks
     callbacks: list[L.Callback] = [results.timer, results, TrainLoss(log_every(config), looking.loss_curve)]
@@ -236,7 +247,7 @@ def make_trainer(config: TrainConfig, data: WindowDataModule, run_folder: Path, 
         ModelCheckpoint(run_folder, LAST.removesuffix(".ckpt"), enable_version_counter=False),
     ]
     return L.Trainer(
-        accelerator=config.trainer.accelerator.value,
+        accelerator=chosen.accelerator.value,
         devices=1,
         default_root_dir=run_folder,
         # Without name and version the run's name in TensorBoard is its folder's; without the default metric there is

@@ -59,16 +59,20 @@ class Windows:
         """Bytes held for all examples."""
         return self.stream.nbytes + self.positions.nbytes
 
+    def to(self, device: torch.device | str) -> "Windows":
+        """The same examples on a device."""
+        return Windows(self.stream.to(device), self.positions.to(device), self.block_size)
+
     def gather(self, examples: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts and targets of the chosen examples.
 
         Args:
-            examples: (...) int64 example numbers, in any shape.
+            examples: (...) int64 example numbers, in any shape, on any device.
 
         Returns:
-            contexts (..., block_size) and targets (...), int64 ids.
+            contexts (..., block_size) and targets (...), int64 ids, on the windows' device.
         """
-        at = self.positions[examples].long()  # (...)
-        before = torch.arange(-self.block_size, 0)  # (block_size,)
+        at = self.positions[examples.to(self.positions.device)].long()  # (...)
+        before = torch.arange(-self.block_size, 0, device=at.device)  # (block_size,)
         contexts = self.stream[at.unsqueeze(-1) + before].long()  # (..., block_size)
         return contexts, self.stream[at].long()

@@ -1,0 +1,101 @@
+"""What a run computes with: processor or GPU, threads, form of the gradients, steps in one call.
+
+None of it changes what is learned, but for rounding; all of it changes how long that takes. Whatever the configuration
+leaves open (`trainer=auto`, `model.gradients=auto`, `steps_per_execution=null`) is picked here by the size of one step.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from makemore import mlp
+from makemore.datamodule import WindowDataModule
+from makemore.errors import UserError
+from makemore.schemas import Accelerator, Gradients, TrainConfig
+
+# Operations in the matrix products of a step (`mlp.operations`):
+# from here on PyTorch's products on all cores are faster than compiled loops on one (`python -m benchmarks.scale`);
+MANY_THREADS_FROM = 10**8
+# from here on so are PyTorch's products on one core, because the loops' matrices fall out of its cache;
+PRODUCTS_FROM = 10**9
+# and a GPU is worth its start of 20 operations a step. An estimate: it was not measured.
+GPU_FROM = 5 * 10**7
+# Operations in one call, a tenth of a second: rare enough that Lightning's millisecond does not count, and often enough
+# for the progress bar and for Ctrl-C.
+CALL = 4 * 10**9
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What a run computes with.
+
+    Attributes:
+        accelerator: `cpu` or `gpu`.
+        threads: threads of PyTorch.
+        gradients: any but `auto`.
+        steps_per_execution: the most optimizer steps in one call.
+    """
+
+    accelerator: Accelerator
+    threads: int
+    gradients: Gradients
+    steps_per_execution: int
+
+    def __str__(self) -> str:
+        """The same for a person."""
+        where = "GPU" if self.accelerator is Accelerator.gpu else "CPU"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        how = {
+            Gradients.compiled: "compiled steps",
+            Gradients.closed_form: "gradients in closed form",
+            Gradients.autograd: "gradients by autograd",
+        }[self.gradients]
+        steps = "1 step" if self.steps_per_execution == 1 else f"{self.steps_per_execution:,} steps"
+        return f"{where}, {threads}, {how}, {steps} in a call"
+
+
+def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
+    """What the configuration says, and for the rest what is fastest at this size.
+
+    Args:
+        config: the checked configuration.
+        data: after its `setup`.
+
+    Raises:
+        UserError: there is no GPU where one is asked for, or compiled steps are asked for on one.
+    """
+    operations = mlp.operations(
+        rows=config.data.batch_size or len(data.train),
+        vocabulary=len(data.vocabulary),
+        block_size=config.data.block_size,
+        emb_dim=config.model.emb_dim,
+        hidden=config.model.hidden,
+    )
+    accelerator, gradients = config.trainer.accelerator, config.model.gradients
+    if accelerator is Accelerator.auto:
+        by_size = gradients is not Gradients.compiled and operations >= GPU_FROM and has_gpu()
+        accelerator = Accelerator.gpu if by_size else Accelerator.cpu
+    if accelerator is Accelerator.gpu:
+        if not has_gpu():
+            raise UserError("trainer=gpu: PyTorch finds no GPU on this machine; use trainer=cpu")
+        if gradients is Gradients.compiled:
+            raise UserError("model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto")
+    threads = config.trainer.threads or (1 if operations < MANY_THREADS_FROM else cores())
+    if gradients is Gradients.auto:
+        small = operations < (MANY_THREADS_FROM if threads > 1 else PRODUCTS_FROM)
+        on_cpu = accelerator is Accelerator.cpu
+        gradients = Gradients.compiled if small and on_cpu else Gradients.closed_form
+    steps = config.steps_per_execution or min(MOST_STEPS, max(1, CALL // operations))
+    return Execution(accelerator, threads, gradients, steps)
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch finds a GPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

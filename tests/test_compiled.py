@@ -1,0 +1,124 @@
+import math
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from makemore import compiled, mlp
+from makemore.schemas import Init
+from tests.test_mlp import first_five_names, random_case, seeded
+
+SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
+
+
+def laid_out(p: mlp.Parameters) -> mlp.Parameters:
+    return mlp.hidden_innermost(mlp.Parameters(*(parameter.detach().clone() for parameter in p)))
+
+
+def zeros_like(p: mlp.Parameters) -> mlp.Parameters:
+    return mlp.Parameters(*map(torch.zeros_like, p))
+
+
+@settings(deadline=None)
+@given(*SIZES, st.booleans())
+def test_compiled_gradients_are_autograds(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool
+) -> None:
+    p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
+    expected_loss = mlp.loss(p, contexts, targets, mask)
+    expected = torch.autograd.grad(expected_loss, p)
+    gradients = zeros_like(laid_out(p))
+    loss = compiled.Network(laid_out(p), gradients).loss_and_gradients(contexts, targets, mask)
+    assert loss == pytest.approx(expected_loss.item(), abs=1e-10)
+    for gradient, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, right, atol=1e-10, rtol=0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(*SIZES)
+def test_compiled_descent_is_autograds_step_after_step(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int
+) -> None:
+    p, _, _ = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    rates = [0.1, 0.0, 0.05, 0.1]
+    contexts = torch.randint(vocabulary, (4, rows, block_size), generator=seeded(2))
+    targets = torch.randint(vocabulary, (4, rows), generator=seeded(3))
+    trained = laid_out(p)
+    losses = compiled.Network(trained, zeros_like(trained)).descend(contexts, targets, rates)
+    expected = []
+    for k, rate in enumerate(rates):
+        loss = mlp.loss(p, contexts[k], targets[k])
+        gradients = torch.autograd.grad(loss, p)
+        expected.append(loss.item())
+        with torch.no_grad():
+            for parameter, gradient in zip(p, gradients, strict=True):
+                parameter.sub_(gradient, alpha=rate)
+    assert losses.tolist() == pytest.approx(expected, abs=1e-10)
+    for parameter, right in zip(trained, p, strict=True):
+        torch.testing.assert_close(parameter, right.detach(), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("init", list(Init))
+def test_in_float32_losses_and_gradients_are_those_of_pytorch(init: Init) -> None:
+    p = mlp.hidden_innermost(mlp.initial(27, 3, 10, 200, init, seeded()))
+    contexts, targets = first_five_names()
+    ours, theirs = zeros_like(p), zeros_like(p)
+    loss = compiled.Network(p, ours).loss_and_gradients(contexts, targets)
+    assert loss == pytest.approx(mlp.loss_and_gradients(p, contexts, targets, theirs).item(), rel=1e-6)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-6, rtol=1e-4)
+
+
+def test_full_batch_updates_reach_the_published_losses() -> None:
+    contexts, targets = first_five_names()
+    p = mlp.hidden_innermost(mlp.initial(27, 3, 2, 100, Init.normal, seeded()))
+    network = compiled.Network(p, zeros_like(p))
+    losses = network.descend(contexts.expand(1001, -1, -1), targets.expand(1001, -1), [0.1] * 1001)
+    published = {0: 17.7697, 1: 13.6564, 9: 4.4147, 99: 0.3367, 1000: 0.2561}
+    assert {update: losses[update].item() for update in published} == pytest.approx(published, abs=1e-4)
+
+
+def test_tanh_and_exp_are_right_to_float32_precision() -> None:
+    x = np.concatenate([np.linspace(-90, 90, 100_001), np.linspace(-1, 1, 10_001)]).astype(np.float32)
+    activations = x[None].copy()
+    compiled.tanh(activations)
+    np.testing.assert_allclose(activations[0], np.tanh(x.astype(np.float64)), atol=2e-7)
+    below_zero = x[(x <= 0) & (x >= -87)]
+    powers = np.array([compiled.exp(value) for value in below_zero[::50]])
+    np.testing.assert_allclose(powers, np.exp(below_zero[::50].astype(np.float64)), rtol=3e-7)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["C", "W1", "W2", "b1", "b2"])
+def test_what_is_not_a_number_is_not_lost(name: str, bad: float) -> None:
+    p = mlp.hidden_innermost(mlp.initial(27, 3, 10, 200, Init.normal, seeded()))
+    getattr(p, name)[:] = bad
+    contexts, targets = first_five_names()
+    loss = compiled.Network(p, zeros_like(p)).loss_and_gradients(contexts, targets)
+    theirs = mlp.loss(p, contexts, targets).item()
+    assert math.isfinite(loss) == math.isfinite(theirs)
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_huge_logits_have_finite_losses_and_gradients(size: float) -> None:
+    p = mlp.hidden_innermost(mlp.initial(27, 3, 10, 200, Init.kaiming, seeded()))
+    p.b2[5] = size
+    contexts, targets = first_five_names()
+    gradients = zeros_like(p)
+    loss = compiled.Network(p, gradients).loss_and_gradients(contexts, targets)
+    assert loss == pytest.approx(mlp.loss(p, contexts, targets).item(), rel=1e-5)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_where_nothing_can_be_kept_functions_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(function: object, **options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(numba, "njit", nowhere)
+    assert compiled.jit(math.sqrt) is math.sqrt

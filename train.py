@@ -26,7 +26,8 @@ def train(nodes: DictConfig) -> float:
     with cli.job():
         settings = config.checked(nodes)
         # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
-        from makemore import training
+        with cli.heavy_imports():
+            from makemore import training
 
         metrics = training.run(settings, nodes, Path(HydraConfig.get().runtime.output_dir))
     if metrics["status"] == "interrupted":

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.datamodule import CHUNK_BUDGET, LOGITS_BUDGET, EvaluationBatches, Minibatches, WindowDataModule
+from makemore import datamodule
+from makemore.datamodule import CHUNK_BUDGET, EvaluationBatches, Minibatches, WindowDataModule
 from makemore.errors import UserError
 from makemore.schemas import DataConfig, Source
 from makemore.vocabulary import Vocabulary
@@ -99,9 +100,9 @@ def test_lightning_batches_stay_within_their_budget() -> None:
     assert items.steps_per_execution * 2**20 * 3 <= CHUNK_BUDGET
 
 
-def test_evaluation_covers_every_example_once_within_its_budget() -> None:
-    batches = EvaluationBatches(WINDOWS, vocabulary_size=LOGITS_BUDGET // 5)
-    assert batches.rows == 5
+def test_evaluation_covers_every_example_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datamodule, "EVALUATION_ROWS", 5)
+    batches = EvaluationBatches(WINDOWS)
     contexts = torch.cat([batch.contexts for batch in batches])
     assert torch.equal(contexts, WINDOWS.gather(torch.arange(32))[0])
     assert len(batches) == 7

@@ -95,6 +95,27 @@ def test_losses_of_a_run_are_means_over_whole_splits(train: Train, tmp_path: Pat
         assert run.metrics[f"{name}_loss"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_evaluation_holds_few_logits_at_a_time_and_its_loss_does_not_depend_on_it(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("steps=3", "model.gradients=closed_form", "model.hidden=9", *QUIET)
+    at_once = train(*settings)
+    seen: list[int] = []
+
+    def counting(p: mlp.Parameters, contexts: torch.Tensor) -> torch.Tensor:
+        z = logits(p, contexts)
+        seen.append(z.numel())
+        return z
+
+    logits = mlp.logits
+    monkeypatch.setattr(mlp, "logits", counting)
+    monkeypatch.setattr(module, "LOGITS_BUDGET", 2000)
+    in_pieces = train(*settings)
+    assert max(seen) <= 2000
+    for name in ("train_loss", "dev_loss"):
+        assert in_pieces.metrics[name] == pytest.approx(at_once.metrics[name], abs=1e-6)
+
+
 def test_a_diverged_run_stops_says_so_and_counts_as_the_worst(train: Train) -> None:
     from makemore import training
 

@@ -17,6 +17,11 @@ from makemore.schedule import LearningRateSchedule, Schedule
 from makemore.schemas import Gradients, MLPConfig
 from makemore.vocabulary import Vocabulary
 
+# Logits that are evaluated together: 16 MiB of float32.
+LOGITS_BUDGET = 2**22
+# More rows than this together are slower: the hidden layer falls out of the processor's cache.
+CACHED_ROWS = 2**9
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -280,9 +285,19 @@ class MLP(LanguageModule):
 
 @torch.inference_mode()
 def summed_loss(module: LanguageModule, batch: Batch) -> Tensor:
-    """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions."""
-    logits = module(batch.contexts.to(module.device))  # (B, vocabulary)
-    return F.cross_entropy(logits, batch.targets.to(module.device), reduction="sum").double()
+    """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions.
+
+    Taken in pieces whose logits stay within `LOGITS_BUDGET`, and on a CPU within `CACHED_ROWS`.
+    """
+    rows = max(1, LOGITS_BUDGET // len(module.vocabulary))
+    if module.device.type == "cpu":
+        rows = min(CACHED_ROWS, rows)
+    total = torch.zeros((), dtype=torch.float64, device=module.device)
+    contexts, targets = (part.to(module.device) for part in batch)
+    for first in range(0, len(targets), rows):
+        piece = slice(first, first + rows)
+        total += F.cross_entropy(module(contexts[piece]), targets[piece], reduction="sum")
+    return total
 
 
 def mean_loss(module: LanguageModule, batches: Iterable[Batch]) -> float:

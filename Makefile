@@ -1,8 +1,9 @@
 # make train: set everything up and run the main job.   make test: the same set-up, then every check.
+# make bench: a plain loop, plain Lightning and this project side by side; five minutes.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install train test format clean
+.PHONY: install train test bench format clean
 
 install: .venv/installed
 
@@ -20,6 +21,9 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m benchmarks.compare
 
 format: install
 	$(BIN)/ruff check --fix .

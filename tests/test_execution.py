@@ -15,8 +15,7 @@ def chosen(*overrides: str) -> Execution:
 
 
 @pytest.fixture(autouse=True)
-def two_cores_and_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "cores", lambda: 2)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "has_gpu", lambda: False)
 
 
@@ -24,9 +23,10 @@ def test_the_lectures_network_runs_compiled_on_one_thread_a_thousand_steps_at_a_
     assert chosen() == Execution(Accelerator.cpu, 1, Gradients.compiled, 1000)
 
 
-def test_a_large_network_runs_on_all_cores_a_few_steps_at_a_time() -> None:
-    large = chosen("model.hidden=3200", "data.batch_size=4096")
-    assert (large.threads, large.gradients, large.steps_per_execution) == (2, Gradients.closed_form, 1)
+def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_given() -> None:
+    size = ("model.hidden=3200", "data.batch_size=4096")
+    assert chosen(*size) == Execution(Accelerator.cpu, 1, Gradients.compiled, 1)
+    assert chosen(*size, "trainer.threads=8") == Execution(Accelerator.cpu, 8, Gradients.closed_form, 1)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ None of it changes what is learned, but for rounding; all of it changes how long
 leaves open (`trainer=auto`, `model.gradients=auto`, `steps_per_execution=null`) is picked here by the size of one step.
 """
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +13,10 @@ from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
 from makemore.schemas import Accelerator, Gradients, TrainConfig
 
-# Operations in the matrix products of a step (`mlp.operations`):
-# from here on PyTorch's products on all cores are faster than compiled loops on one (`python -m benchmarks.scale`);
+# Operations in the matrix products of a step (`mlp.operations`) from which on more threads, where they are asked for,
+# are used by PyTorch's products; below, waiting for each other takes longer than the products do.
 MANY_THREADS_FROM = 10**8
-# from here on so are PyTorch's products on one core, because the loops' matrices fall out of its cache;
-PRODUCTS_FROM = 10**9
-# and a GPU is worth its start of 20 operations a step. An estimate: it was not measured.
+# And those from which on a GPU is worth its start of 20 operations a step. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
 # Operations in one call, a tenth of a second: rare enough that Lightning's millisecond does not count, and often enough
 # for the progress bar and for Ctrl-C.
@@ -82,11 +79,10 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
             raise UserError("trainer=gpu: PyTorch finds no GPU on this machine; use trainer=cpu")
         if gradients is Gradients.compiled:
             raise UserError("model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto")
-    threads = config.trainer.threads or (1 if operations < MANY_THREADS_FROM else cores())
+    threads = config.trainer.threads
     if gradients is Gradients.auto:
-        small = operations < (MANY_THREADS_FROM if threads > 1 else PRODUCTS_FROM)
-        on_cpu = accelerator is Accelerator.cpu
-        gradients = Gradients.compiled if small and on_cpu else Gradients.closed_form
+        in_loops = accelerator is Accelerator.cpu and (threads == 1 or operations < MANY_THREADS_FROM)
+        gradients = Gradients.compiled if in_loops else Gradients.closed_form
     steps = config.steps_per_execution or min(MOST_STEPS, max(1, CALL // operations))
     return Execution(accelerator, threads, gradients, steps)
 
@@ -94,8 +90,3 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
 def has_gpu() -> bool:
     """Whether PyTorch finds a GPU."""
     return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -166,7 +166,7 @@ class TrainerConfig:
     """The machine that a run uses."""
 
     accelerator: Accelerator = MISSING
-    threads: int | None = number(at_least=1, at_most=1024)
+    threads: int = number(at_least=1, at_most=1024)
     progress_bar: bool = MISSING
 
 

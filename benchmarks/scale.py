@@ -1,0 +1,220 @@
+"""Cost against size: one step of training, and the memory it takes, along each axis by itself.
+
+    python -m benchmarks.scale
+
+starts from the lecture's run (emb 10, hidden 200, block 3, minibatches of 32, 27 characters, 32 thousand names) and
+changes one size at a time. Every point is a process of its own: it reads a made-up text, builds what `train.py` would
+build, in the form that `auto` picks, and times steps as the module takes them, without Lightning. Peak memory is the
+process's, less that of one that has only imported everything.
+
+The grey line in a panel rises in proportion to the work and goes through its largest point: where the points leave the
+line, cost is not linear.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measuring
+
+ROOT = Path(__file__).parent.parent
+START = {"hidden": 200, "block_size": 3, "batch_size": 32, "vocabulary": 27, "documents": 32_000}
+AXES = {
+    "hidden": [50, 100, 200, 400, 800, 1600, 3200],
+    "block_size": [2, 3, 4, 8, 16, 32],
+    "batch_size": [32, 128, 512, 2048, 8192],
+    "vocabulary": [27, 100, 1000, 10_000, 50_000],
+    "documents": [10_000, 100_000, 1_000_000, 10_000_000],
+}
+LABELS = {
+    "hidden": "hidden units",
+    "block_size": "block size",
+    "batch_size": "minibatch",
+    "vocabulary": "vocabulary",
+    "documents": "documents of text",
+}
+# Documents are this long; a document ends with a boundary.
+LENGTH = 6
+FIRST_CHARACTER = 0x20000  # from here on Unicode has more than 50,000 characters in a row
+SECONDS = 1.0  # of steps at a point, at least
+
+
+def write_text(path: Path, vocabulary: int, documents: int) -> None:
+    """Random documents that use every character but the boundary."""
+    chance = np.random.default_rng(0)
+    first = ord("a") if vocabulary <= 27 else FIRST_CHARACTER
+    with path.open("w", encoding="utf-8") as file:
+        for start in range(0, documents, 10**6):
+            count = min(10**6, documents - start)
+            codes = chance.integers(0, vocabulary - 1, (count, LENGTH)).astype(np.uint32)
+            if start == 0:
+                codes.reshape(-1)[: vocabulary - 1] = np.arange(vocabulary - 1)
+            lines = np.full((count, LENGTH + 1), ord("\n"), dtype="<u4")
+            lines[:, :LENGTH] = codes + first
+            file.write(lines.tobytes().decode("utf-32-le"))
+
+
+def peak() -> int:
+    """Bytes of memory that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
+    """Times one point; to be called in a process of its own."""
+    import torch
+    from hydra import compose, initialize_config_dir
+
+    from makemore import compiled, config, execution, training
+
+    config.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        nodes = compose(
+            "train",
+            [
+                "data=text",
+                f"data.path={text}",
+                f"data.block_size={point['block_size']}",
+                f"data.batch_size={point['batch_size']}",
+                f"model.hidden={point['hidden']}",
+                "model.init=kaiming",
+                "schedule.lr=0.01",
+            ],
+        )
+    settings = config.checked(nodes)
+    compiled.prepare()
+    before = peak()
+    started = time.perf_counter()
+    data = training.prepare(settings)
+    reading = time.perf_counter() - started
+    chosen = execution.choose(settings, data)
+    training.make_ready(chosen, data)
+    module = training.make_module(settings, nodes, data, chosen)
+    optimizer = module.configure_optimizers()
+    module.on_fit_start()
+    items = iter(data.minibatches)
+    steps, seconds = 0, 0.0
+    batch = next(items)
+    while seconds < SECONDS:
+        # The first call of all warms up.
+        module.learning_rates = [0.01] * len(batch.targets)
+        started = time.perf_counter()
+        losses = module.take_steps(optimizer, batch)
+        batch = next(items)
+        passed = time.perf_counter() - started
+        assert torch.isfinite(losses).all()
+        seconds, steps = (seconds + passed, steps + len(losses)) if steps or seconds else (1e-9, 0)
+    return {
+        **point,
+        "us": seconds / steps * 1e6,
+        "bytes": peak() - before,
+        "reading": reading,
+        "examples": len(data.train) + len(data.dev) + len(data.test),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "picked": str(chosen),
+    }
+
+
+def in_a_process(point: dict[str, int], folder: Path) -> dict[str, Any]:
+    """`measure`, where its memory is its own."""
+    text = folder / f"{point['vocabulary']}-{point['documents']}.txt"
+    if not text.exists():
+        write_text(text, point["vocabulary"], point["documents"])
+    command = [sys.executable, "-m", "benchmarks.scale", "--point", json.dumps(point), "--text", str(text)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return row
+
+
+def proportional(axis: str, row: dict[str, Any]) -> float:
+    """The work of a point, to which time would be proportional."""
+    from makemore import mlp
+
+    if axis == "documents":
+        return float(row["examples"])
+    return mlp.operations(row["batch_size"], row["vocabulary"], row["block_size"], 10, row["hidden"])
+
+
+def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """A panel an axis: time above, memory below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    panels = figure.subplots(2, len(table), sharex="col")
+    for column, (axis, rows) in enumerate(table.items()):
+        sizes = [row[axis] for row in rows]
+        work = np.array([proportional(axis, row) for row in rows])
+        above, below = panels[0, column], panels[1, column]
+        reads = axis == "documents"
+        times = [row["reading"] * 1e3 if reads else row["us"] for row in rows]
+        above.plot(sizes, work / work[-1] * times[-1], color="0.8", linewidth=3, zorder=1)
+        compiled = ["compiled" in row["picked"] for row in rows]
+        above.plot(sizes, times, color="tab:blue", zorder=2)
+        for picked, marker, name in ((True, "o", "compiled steps"), (False, "s", "PyTorch's products")):
+            chosen = [i for i, is_compiled in enumerate(compiled) if is_compiled is picked or (reads and picked)]
+            label = name if not reads else None
+            above.scatter(
+                [sizes[i] for i in chosen], [times[i] for i in chosen], marker=marker, color="tab:blue", label=label
+            )
+        above.set_title("reading the text, ms" if reads else "one step, µs", fontsize=10)
+        if column == 0:
+            above.legend(fontsize=8, frameon=False)
+        below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color="tab:orange", marker="o")
+        below.set_title("peak memory, MB", fontsize=10)
+        below.set_xlabel(LABELS[axis])
+        for axes in (above, below):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+            axes.minorticks_off()
+        below.set_ylim(1, 5000)
+        below.set_xticks(sizes if len(sizes) <= 5 else sizes[::2])
+        below.set_xticklabels([short(size) for size in (sizes if len(sizes) <= 5 else sizes[::2])])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def short(size: int) -> str:
+    """10000 as 10k, 1000000 as 1M."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if size >= 10 * unit or (size >= unit and size % unit == 0):
+            return f"{size / unit:g}{name}"
+    return str(size)
+
+
+def main() -> None:
+    """Prints a line a point; writes results/scale.json and docs/scale.png."""
+    arguments = argparse.ArgumentParser(description="cost against size")
+    arguments.add_argument("--axes", nargs="*", choices=AXES, default=list(AXES))
+    arguments.add_argument("--point", help="measure this point here and print it as JSON")
+    arguments.add_argument("--text", type=Path)
+    options = arguments.parse_args()
+    if options.point:
+        print(json.dumps(measure(json.loads(options.point), options.text)))
+        return
+    table: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for axis in options.axes:
+            for size in AXES[axis]:
+                row = in_a_process(START | {axis: size}, Path(folder))
+                table.setdefault(axis, []).append(row)
+                print(
+                    f"{LABELS[axis]:18}{size:>10,}  {row['us']:12,.1f} µs a step  {row['bytes'] / 1e6:9,.0f} MB  "
+                    f"read in {row['reading']:6.2f} s   {row['picked']}",
+                    flush=True,
+                )
+    print(measuring.machine())
+    measuring.keep("scale", table)
+    draw(table, ROOT / "docs" / "scale.png")
+    print("written: benchmarks/results/scale.json, docs/scale.png")
+
+
+if __name__ == "__main__":
+    main()

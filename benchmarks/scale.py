@@ -4,8 +4,8 @@
 
 starts from the lecture's run (emb 10, hidden 200, block 3, minibatches of 32, 27 characters, 32 thousand names) and
 changes one size at a time. Every point is a process of its own: it reads a made-up text, builds what `train.py` would
-build, in the form that `auto` picks, and times steps as the module takes them, without Lightning. Peak memory is the
-process's, less that of one that has only imported everything.
+build, in the form that `auto` picks, and times steps as the module takes them, without Lightning: the median of calls.
+Peak memory is the process's, less what it had when everything was imported.
 
 The grey line in a panel rises in proportion to the work and goes through its largest point: where the points leave the
 line, cost is not linear.
@@ -14,6 +14,7 @@ line, cost is not linear.
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ LABELS = {
 # Documents are this long; a document ends with a boundary.
 LENGTH = 6
 FIRST_CHARACTER = 0x20000  # from here on Unicode has more than 50,000 characters in a row
-SECONDS = 1.0  # of steps at a point, at least
+SECONDS = 2.0  # of steps at a point, at least
 
 
 def write_text(path: Path, vocabulary: int, documents: int) -> None:
@@ -100,20 +101,18 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     optimizer = module.configure_optimizers()
     module.on_fit_start()
     items = iter(data.minibatches)
-    steps, seconds = 0, 0.0
-    batch = next(items)
-    while seconds < SECONDS:
-        # The first call of all warms up.
+    paces: list[float] = []  # seconds a step, of every call but the first, which warms up
+    until, batch = time.perf_counter() + SECONDS, next(items)
+    while len(paces) < 4 or time.perf_counter() < until:
         module.learning_rates = [0.01] * len(batch.targets)
         started = time.perf_counter()
         losses = module.take_steps(optimizer, batch)
         batch = next(items)
-        passed = time.perf_counter() - started
+        paces.append((time.perf_counter() - started) / len(losses))
         assert torch.isfinite(losses).all()
-        seconds, steps = (seconds + passed, steps + len(losses)) if steps or seconds else (1e-9, 0)
     return {
         **point,
-        "us": seconds / steps * 1e6,
+        "us": statistics.median(paces[1:]) * 1e6,
         "bytes": peak() - before,
         "reading": reading,
         "examples": len(data.train) + len(data.dev) + len(data.test),
@@ -155,17 +154,10 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
         reads = axis == "documents"
         times = [row["reading"] * 1e3 if reads else row["us"] for row in rows]
         above.plot(sizes, work / work[-1] * times[-1], color="0.8", linewidth=3, zorder=1)
-        compiled = ["compiled" in row["picked"] for row in rows]
-        above.plot(sizes, times, color="tab:blue", zorder=2)
-        for picked, marker, name in ((True, "o", "compiled steps"), (False, "s", "PyTorch's products")):
-            chosen = [i for i, is_compiled in enumerate(compiled) if is_compiled is picked or (reads and picked)]
-            label = name if not reads else None
-            above.scatter(
-                [sizes[i] for i in chosen], [times[i] for i in chosen], marker=marker, color="tab:blue", label=label
-            )
+        above.plot(sizes, times, color="tab:blue", marker="o", zorder=2)
         above.set_title("reading the text, ms" if reads else "one step, µs", fontsize=10)
-        if column == 0:
-            above.legend(fontsize=8, frameon=False)
+        # Whole decades, so that every panel has numbers to read.
+        above.set_ylim(10 ** np.floor(np.log10(min(times))), 10 ** np.ceil(np.log10(max(times))))
         below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color="tab:orange", marker="o")
         below.set_title("peak memory, MB", fontsize=10)
         below.set_xlabel(LABELS[axis])
@@ -174,6 +166,7 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
             axes.set_yscale("log")
             axes.grid(alpha=0.3)
             axes.minorticks_off()
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         below.set_ylim(1, 5000)
         below.set_xticks(sizes if len(sizes) <= 5 else sizes[::2])
         below.set_xticklabels([short(size) for size in (sizes if len(sizes) <= 5 else sizes[::2])])
@@ -193,11 +186,15 @@ def main() -> None:
     """Prints a line a point; writes results/scale.json and docs/scale.png."""
     arguments = argparse.ArgumentParser(description="cost against size")
     arguments.add_argument("--axes", nargs="*", choices=AXES, default=list(AXES))
+    arguments.add_argument("--draw", action="store_true", help="draw the kept results again, measure nothing")
     arguments.add_argument("--point", help="measure this point here and print it as JSON")
     arguments.add_argument("--text", type=Path)
     options = arguments.parse_args()
     if options.point:
         print(json.dumps(measure(json.loads(options.point), options.text)))
+        return
+    if options.draw:
+        draw(json.loads((measuring.RESULTS / "scale.json").read_text())["rows"], ROOT / "docs" / "scale.png")
         return
     table: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:

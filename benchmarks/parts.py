@@ -1,0 +1,113 @@
+"""Where the time of a chunk of steps goes: the parts of a compiled step of the lecture's run.
+
+    python -m benchmarks.parts
+
+Each part is timed by itself, a thousand times in one compiled loop, best of twenty; together they should be close to
+the whole step, which is timed as training calls it. The floor is the time of the six products at the pace that PyTorch
+reaches on this core for matrices of 512 x 512, which fit in the cache and are large enough for every trick.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from benchmarks import measuring
+from makemore import compiled, mlp
+from makemore.schemas import Init
+
+VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN, ROWS = 27, 3, 10, 200, 32
+REPEATS = 1000
+
+
+def best(work: Callable[[], Any], times: int = 20) -> float:
+    """Microseconds of the fastest of some calls."""
+    work()
+    return min(measuring.seconds(work) for _ in range(times)) * 1e6
+
+
+def part(function: Callable[..., Any], *arguments: Any) -> float:
+    """Microseconds of one call of a compiled function, without the price of calling it from Python."""
+
+    @numba.njit
+    def many(times, *arguments):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            function(*arguments)
+
+    return best(lambda: many(REPEATS, *arguments)) / REPEATS
+
+
+def parts() -> dict[str, float]:
+    """Microseconds of each part of a step."""
+    chance = np.random.default_rng(0)
+
+    def small(*shape: int) -> Any:
+        return (chance.standard_normal(shape) * 1e-3).astype(np.float32)
+
+    inputs = BLOCK_SIZE * EMB_DIM
+    contexts = chance.integers(0, VOCABULARY, (ROWS, BLOCK_SIZE))
+    targets = chance.integers(0, VOCABULARY, ROWS)
+    C, W1, W2t = small(VOCABULARY, EMB_DIM), small(inputs, HIDDEN), small(VOCABULARY, HIDDEN)
+    e, h, z = small(ROWS, inputs), small(ROWS, HIDDEN), small(ROWS, VOCABULARY)
+    b1, b2, zero = small(HIDDEN), small(VOCABULARY), np.float32(0)
+    return {
+        "look up C": part(compiled.look_up, e, C, contexts),
+        "product e W1": part(compiled.add_product, h, e, W1),
+        "add b1": part(compiled.add_to_rows, h, b1),
+        "tanh": part(compiled.tanh, h),
+        "product h W2": part(compiled.inner_products, z, h, W2t),
+        "add b2": part(compiled.add_to_rows, z, b2),
+        "softmax and loss": part(compiled.cross_entropy, z, targets, float(zero)),
+        "product dz W2'": part(compiled.add_product, h, z, W2t),
+        "through tanh": part(compiled.through_tanh, h, small(ROWS, HIDDEN)),
+        "product da W1'": part(compiled.inner_products, e, h, W1),
+        "update W2": part(compiled.add_product, W2t, z.T, h),
+        "update b2": part(compiled.add_rows, b2, z),
+        "update W1": part(compiled.add_product, W1, e.T, h),
+        "update b1": part(compiled.add_rows, b1, h),
+        "update C": part(compiled.add_up, C, e, contexts),
+    }
+
+
+def whole_step() -> float:
+    """Microseconds of a step as training takes it, a thousand in a call."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = mlp.initial(VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN, Init.kaiming, generator)
+    p = mlp.hidden_innermost(drawn)
+    network = compiled.Network(p, mlp.Parameters(*map(torch.zeros_like, p)))
+    contexts = torch.randint(VOCABULARY, (REPEATS, ROWS, BLOCK_SIZE), generator=generator)
+    targets = torch.randint(VOCABULARY, (REPEATS, ROWS), generator=generator)
+    rates = [1e-3] * REPEATS
+    return best(lambda: network.descend(contexts, targets, rates)) / REPEATS
+
+
+def floor() -> float:
+    """Microseconds of a step's products at the pace of PyTorch's large ones."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(512, 512), torch.randn(512, 512)
+    out = torch.empty(512, 512)
+    seconds = best(lambda: torch.mm(a, b, out=out)) / 1e6
+    pace = 2 * 512**3 / seconds
+    return mlp.operations(ROWS, VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN) / pace * 1e6
+
+
+def main() -> None:
+    """Prints the table; writes results/parts.json."""
+    started = time.perf_counter()
+    times = parts()
+    whole, lowest = whole_step(), floor()
+    for name, microseconds in times.items():
+        print(f"{name:20}{microseconds:7.2f} µs  {'#' * round(10 * microseconds)}")
+    products = sum(us for name, us in times.items() if name.startswith("product") or name in ("update W1", "update W2"))
+    print(f"{'sum of the parts':20}{sum(times.values()):7.2f} µs, of which the six products {products:.2f} µs")
+    print(f"{'a step in training':20}{whole:7.2f} µs")
+    print(f"{'the floor':20}{lowest:7.2f} µs: the products alone, at the pace of large matrices")
+    print(f"measured in {time.perf_counter() - started:.0f} s; {measuring.machine()}")
+    measuring.keep("parts", {"parts": times, "step": whole, "floor": lowest})
+
+
+if __name__ == "__main__":
+    main()

@@ -74,6 +74,7 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from makemore import compiled, config, execution, training
+    from makemore.models import MLP
 
     config.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -98,6 +99,7 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     chosen = execution.choose(settings, data)
     training.make_ready(chosen, data)
     module = training.make_module(settings, nodes, data, chosen)
+    assert isinstance(module, MLP)
     optimizer = module.configure_optimizers()
     module.on_fit_start()
     items = iter(data.minibatches)

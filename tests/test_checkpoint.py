@@ -14,9 +14,12 @@ from makemore.vocabulary import Vocabulary
 VOCABULARY = Vocabulary((".", "a", "b", "é"))
 
 
+SETTINGS = {"model": "mlp", "block_size": 2}
+
+
 def content(**changes: Any) -> dict[str, Any]:
     p = mlp.initial(4, 2, 3, 5, Init.normal, torch.Generator().manual_seed(1))
-    described = checkpoint.describe(VOCABULARY, {"block_size": 2}, 7, torch.tensor([3]))
+    described = checkpoint.describe(VOCABULARY, SETTINGS, 7, torch.tensor([3]), [])
     return {"state_dict": p._asdict(), checkpoint.KEY: described | changes}
 
 
@@ -86,8 +89,12 @@ def with_state(**changes: Any) -> dict[str, Any]:
         content(step="a"),
         content(settings={}),
         content(settings=None),
-        content(settings={"block_size": 0}),
-        content(settings={"block_size": True}),
+        content(settings=SETTINGS | {"block_size": 0}),
+        content(settings=SETTINGS | {"block_size": True}),
+        content(settings=SETTINGS | {"model": "mlq"}),
+        content(settings=SETTINGS | {"model": "ngram"}),
+        content(settings=SETTINGS | {"model": "bigram"}),
+        content(settings=SETTINGS | {"model": "mixture"}),
         content(known=torch.tensor([3]).to_sparse()),
         with_state(C=torch.zeros(4, 3, dtype=torch.int64)),
         with_state(C=torch.zeros(())),

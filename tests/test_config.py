@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT /
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_makes_a_whole_typed_configuration(choice: str) -> None:
-    extra = ["data.path=x.txt"] if choice == "data=text" else []
-    nodes = composed(choice, *extra)
+    needs = {"data=text": ["data.path=x.txt"], "model=mixture": ["model.members=[run]"]}
+    nodes = composed(choice, *needs.get(choice, []))
     settings = config.checked(nodes)
     assert isinstance(settings, schemas.TrainConfig)
     assert OmegaConf.is_config(nodes.optimizer)
@@ -34,6 +35,26 @@ def test_help_names_every_choice(choice: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["model=bigram", "data.block_size=2"], "data.block_size=2 is not for model=bigram"),
+        (["model=ngram", "model.k=-1"], "model.k=-1.0 is out of range"),
+        (
+            ["model=ngram", "model.discount=1.5"],
+            "model.discount=1.5 is out of range",
+        ),
+        (["model=ngram", "model.name=mlp"], "model.name=mlp is not what model=ngram is called"),
+        (["model=mixture", "model.members=[a,b]", "model.weights=[1]"], "has 1 weights for 2 members"),
+        (["model=mixture", "model.members=[a]", "model.weights=[-1]"], "model.weights=[-1.0] is out of range"),
+        (["model=mixture", "model.members=[a]", "model.weights=[0]"], "model.weights=[0.0] is out of range"),
+    ],
+)
+def test_what_does_not_go_with_a_model_is_refused(overrides: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        config.checked(composed(*overrides))
+
+
+@pytest.mark.parametrize(
     ("override", "complaint"),
     [
         ("model.hidden=0", "model.hidden=0 is out of range: it must be at least 1"),
@@ -46,6 +67,7 @@ def test_help_names_every_choice(choice: str) -> None:
         ("data.splits=[1,0,0]", "must each be above 0 and sum to 1"),
         ("data.path=names.txt", "is read only by data=text"),
         ("data=text", "data=text needs a file"),
+        ("model=mixture", "model.members is empty"),
         ("steps=0", "steps=0 is out of range"),
         ("steps_per_execution=0", "steps_per_execution=0 is out of range"),
         ("steps=100000000000000000000", "steps=100000000000000000000 is out of range"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from makemore import corpus, ngram
-from makemore.ngram import Smoothing
+from makemore.schemas import Smoothing
 from makemore.vocabulary import Vocabulary
 from makemore.windows import Windows
 

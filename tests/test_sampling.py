@@ -28,6 +28,9 @@ def model(log_probabilities: list[list[float]], known: tuple[str, ...] = ()) -> 
         settings={},
         step=0,
         known=torch.from_numpy(corpus.fingerprints(known)),
+        state={},
+        members=[],
+        size=0,
     )
 
 

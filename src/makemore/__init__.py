@@ -5,9 +5,12 @@ Read the modules in this order; imports only point up the list.
     errors, schemas, config         what may be typed, and how mistakes are answered
     randomness                      where chance comes from
     corpus, vocabulary, windows     a text file -> documents -> ids -> examples
-    mlp, compiled, graphs           the mathematics; the same as machine code, and as one recording for a GPU
+    mlp, compiled, graphs           the network's mathematics; as machine code, and as one recording for a GPU
+    bigram, ngram, mixture          the other models' mathematics
     checkpoint, sampling            a trained model on disk, and new names from it; without Lightning
-    datamodule, schedule, module    the same for Lightning: data, learning rates, the model that trains
+    datamodule, schedule            the same for Lightning: data, learning rates,
+    module, models                  and what trains: in general, and each model
+    context_table                   what the table of counts would be for every length of context
     plots, callbacks                what a person looks at
     execution, training             what a run computes with; one run, start to finish
     run_folder, cli                 where a run writes, and how the two scripts speak to a person

@@ -23,7 +23,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from makemore import checkpoint, plots, sampling
+from makemore import checkpoint, context_table, plots, sampling
+from makemore.models import Ngram
 from makemore.module import LanguageModule, mean_loss
 from makemore.randomness import Stream, generator
 
@@ -35,6 +36,10 @@ RESULT_TAGS = {
     "dev_loss": "result/dev_loss",
     "train_loss": "result/train_loss",
 }
+
+
+# Tokens above which a map of all pairs is not drawn: a page of print could not be read.
+MOST_CELLS = 64
 
 
 def folder(trainer: L.Trainer) -> Path:
@@ -188,6 +193,57 @@ class EmbeddingPlot(L.Callback):
             writer.add_embedding(table.detach().cpu(), metadata=labels, global_step=pl_module.steps_taken, tag="C")
 
 
+class HeatMap(L.Callback):
+    """Draws `bigram.png` for a model that sees one token: what follows each.
+
+    For a model of counts these are the counts themselves, for any other its probabilities.
+    """
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Draws the map, if the characters are few enough to be read."""
+        size = len(pl_module.vocabulary)
+        if pl_module.settings["block_size"] != 1 or size > MOST_CELLS:
+            return
+        if isinstance(pl_module, Ngram):
+            train = trainer.datamodule.train  # type: ignore[attr-defined]
+            contexts, targets = train.gather(torch.arange(len(train)))
+            values = torch.bincount(contexts[:, 0] * size + targets, minlength=size**2).view(size, size)
+            texts, title = [[str(count) for count in row] for row in values.tolist()], "how often each pair occurs"
+        else:
+            every = torch.arange(size, device=pl_module.device).unsqueeze(1)  # (vocabulary, 1)
+            with torch.inference_mode():
+                values = pl_module(every).softmax(1).cpu()  # (vocabulary, vocabulary)
+            texts = [[f"{100 * p:.1f}" if p >= 5e-4 else "0" for p in row] for row in values.tolist()]
+            title = "how likely each character follows, in percent"
+        figure = plots.heat_map(values, texts, pl_module.vocabulary, title)
+        plots.save(figure, folder(trainer) / "bigram.png")
+        for writer in writers(trainer):
+            writer.add_figure("bigram", figure, global_step=pl_module.steps_taken)
+
+
+class ContextTable(L.Callback):
+    """Shows how the table of counts grows with the context: in the log, `context_table.json`, `context_table.png`."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Counts for every length of context up to the run's block size."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        lengths = tqdm(
+            context_table.rows(data.train, data.dev, len(pl_module.vocabulary)),
+            total=data.data.block_size,
+            desc="counting",
+            unit=" lengths",
+            leave=False,
+        )
+        table = list(lengths)
+        log.info("\n" + context_table.as_text(table))
+        rows = [row._asdict() | {"unsmoothed": row.unsmoothed if row.impossible == 0 else None} for row in table]
+        (folder(trainer) / "context_table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        figure = plots.context_table(table)
+        plots.save(figure, folder(trainer) / "context_table.png")
+        for writer in writers(trainer):
+            writer.add_figure("context_table", figure, global_step=pl_module.steps_taken)
+
+
 class Samples(L.Callback):
     """Writes `samples.txt` with names from the best checkpoint; shows names of every evaluation in TensorBoard.
 
@@ -204,15 +260,15 @@ class Samples(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Shows what the model makes of the same chance now."""
-        if not writers(trainer) or not math.isfinite(pl_module.dev_losses[pl_module.steps_taken]):
+        if not writers(trainer) or math.isnan(pl_module.dev_losses[pl_module.steps_taken]):
             return
         text = "\n".join(f"    {name}" for name in self._names(pl_module.as_saved()))
         for writer in writers(trainer):
             writer.add_text("samples", text, global_step=pl_module.steps_taken)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
-        """Writes the names of the best checkpoint, if there was an evaluation that gave a number."""
-        if not any(map(math.isfinite, pl_module.dev_losses.values())):
+        """Writes the names of the best checkpoint, unless the model diverged before there was one."""
+        if all(map(math.isnan, pl_module.dev_losses.values())):
             return
         saved = checkpoint.load(folder(trainer))
         (folder(trainer) / "samples.txt").write_text(
@@ -262,11 +318,12 @@ class Results(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics(results, step=pl_module.steps_taken)
         rows = data.data.batch_size or len(data.train)
+        examples = pl_module.steps_taken * rows or len(data.train)
         self.metrics = metrics | {
             "steps": pl_module.steps_taken,
-            "parameters": sum(parameter.numel() for parameter in pl_module.parameters()),
+            "parameters": pl_module.size,
             "fit_seconds": round(seconds, 3),
-            "examples_per_second": round(pl_module.steps_taken * rows / seconds),
+            "examples_per_second": round(examples / seconds),
             "seed": pl_module.settings["seed"],
             "status": pl_module.status,
         }

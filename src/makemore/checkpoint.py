@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from makemore import mlp
+from makemore import bigram, mixture, mlp, ngram
 from makemore.corpus import BOUNDARY
 from makemore.errors import UserError
 from makemore.vocabulary import Vocabulary
@@ -25,6 +25,9 @@ from makemore.vocabulary import Vocabulary
 KEY = "makemore"
 FORMAT = 1
 BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+Logits = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,25 @@ class SavedModel:
         settings: the run's settings, flat plain values.
         step: optimizer steps taken.
         known: (N,) distinct fingerprints of the training documents (`makemore.corpus.fingerprints`).
+        state: the model's tensors.
+        members: settings and members of each model that a mixture consists of; empty for any other.
+        size: how many free numbers the model has.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    logits: Logits
     vocabulary: Vocabulary
     block_size: int
     settings: dict[str, Any]
     step: int
     known: Tensor
+    state: dict[str, Tensor]
+    members: list[dict[str, Any]]
+    size: int
 
 
-def describe(vocabulary: Vocabulary, settings: dict[str, Any], step: int, known: Tensor) -> dict[str, Any]:
+def describe(
+    vocabulary: Vocabulary, settings: dict[str, Any], step: int, known: Tensor, members: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What stands beside the parameters in a checkpoint: tensors and plain values only."""
     return {
         "format": FORMAT,
@@ -56,11 +67,12 @@ def describe(vocabulary: Vocabulary, settings: dict[str, Any], step: int, known:
         "settings": dict(settings),
         "step": step,
         "known": known,
+        "members": members,
     }
 
 
 def load(path: Path) -> SavedModel:
-    """Reads a model from a run's checkpoint onto the CPU.
+    """Reads a model from a run's checkpoint, or from its folder, onto the CPU.
 
     Raises:
         UserError: the file is missing, damaged, or not a checkpoint of this project.
@@ -130,41 +142,91 @@ def _model(path: Path, content: Any) -> SavedModel:
         raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
     try:
         tokens, settings, step, known = ours["tokens"], ours["settings"], ours["step"], ours["known"]
+        members = ours.get("members", [])
         block_size = settings["block_size"]
         sound = (
             all(isinstance(token, str) and len(token) == 1 for token in tokens)
             and tokens[0] == BOUNDARY
             and len(set(tokens)) == len(tokens)
-            and type(block_size) is int
-            and block_size >= 1
             and type(step) is int
             and known.dtype == torch.int64
             and known.layout == torch.strided
-            and _fit_together(state, len(tokens), block_size)
         )
-    except (LookupError, TypeError, AttributeError):
+        logits, size = restored(settings, members, state, len(tokens))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         sound = False
     if not sound:
         raise UserError(f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again")
-    parameters = mlp.Parameters(**state)
     return SavedModel(
-        logits=lambda contexts: mlp.logits(parameters, contexts),
+        logits=logits,
         vocabulary=Vocabulary(tuple(tokens)),
         block_size=block_size,
         settings=settings,
         step=step,
         known=known,
+        state=state,
+        members=members,
+        size=size,
     )
 
 
-def _fit_together(state: dict[str, Tensor], vocabulary: int, block_size: int) -> bool:
-    """Whether a state has the network's parameters and no others, all dense float32, in shapes that fit together."""
-    if set(state) != set(mlp.Parameters._fields):
-        return False
-    if any(tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in state.values()):
-        return False
-    expected = mlp.shapes(vocabulary, block_size, state["C"].shape[1], len(state["b1"]))
-    return [tuple(state[name].shape) for name in mlp.Parameters._fields] == expected
+def restored(
+    settings: dict[str, Any], members: list[dict[str, Any]], state: dict[str, Tensor], vocabulary: int
+) -> tuple[Logits, int]:
+    """The model in a checkpoint's state, its parts held against each other.
+
+    Args:
+        settings: the settings of its run.
+        members: settings and members of each model of a mixture.
+        state: its tensors by name.
+        vocabulary: how many tokens it knows.
+
+    Returns:
+        contexts (B, block_size) -> logits (B, vocabulary), and how many free numbers the model has.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: the parts are not a model's, or do not fit together.
+    """
+    block_size = settings["block_size"]
+    if type(block_size) is not int or block_size < 1:
+        raise ValueError("not a block size")
+    match settings["model"]:
+        case "mlp":
+            p = mlp.restored(state, vocabulary, block_size)
+            return lambda contexts: mlp.logits(p, contexts), sum(parameter.numel() for parameter in p)
+        case "bigram":
+            W = bigram.restored(state, vocabulary)
+            return lambda contexts: bigram.logits(W, contexts), W.numel()
+        case "ngram":
+            counts = ngram.restored(state, vocabulary, block_size)
+            return lambda contexts: ngram.logits(counts, contexts), ngram.parameters(counts)
+        case "mixture":
+            return _restored_mixture(block_size, members, state, vocabulary)
+    raise ValueError("not a model of this version")
+
+
+def _restored_mixture(
+    block_size: int, members: list[dict[str, Any]], state: dict[str, Tensor], vocabulary: int
+) -> tuple[Logits, int]:
+    """The models of a mixture, each of whose tensors have its number before their names."""
+    weights, parts, size = state["weights"], list[mixture.Member](), len(members) - 1
+    for number, member in enumerate(members):
+        prefix = f"{number}_"
+        its = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        logits, its_size = restored(member["settings"], member["members"], its, vocabulary)
+        parts.append(mixture.Member(logits, member["settings"]["block_size"]))
+        size += its_size
+    sound = (
+        len(parts) > 0
+        and weights.dtype == torch.float64
+        and weights.shape == (len(parts),)
+        and bool((weights >= 0).all())
+        and abs(float(weights.sum()) - 1) < 1e-6
+        and max(part.block_size for part in parts) == block_size
+    )
+    if not sound:
+        raise ValueError("not the weights of a mixture")
+    return lambda contexts: mixture.logits(parts, weights, contexts), size
 
 
 def _foreign(path: Path) -> UserError:

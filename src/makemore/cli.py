@@ -176,7 +176,8 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
         value, allowed = wrong.groups()
         return f"{key}={value} is not a choice{_nearest(value, allowed.split(', '))}; allowed: {allowed}"
     if "Invalid value assigned" in text and "ListConfig" in text:
-        return f"{key} is of the wrong type: it must be a list of numbers, such as [0.8,0.1,0.1]"
+        items = "runs, such as [RUN,RUN]" if key == "model.members" else "numbers, such as [0.8,0.1,0.1]"
+        return f"{key} is of the wrong type: it must be a list of {items}"
     if "does not support deletion" in text:
         return "a key cannot be deleted; give it another value instead"
     if "is not Optional" in text:

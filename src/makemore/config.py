@@ -15,7 +15,16 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UnknownKeyError, UserError
-from makemore.schemas import SCHEMAS, AdamWConfig, DataConfig, SampleConfig, Source, TrainConfig
+from makemore.schemas import (
+    SCHEMAS,
+    AdamWConfig,
+    BigramConfig,
+    DataConfig,
+    MixtureConfig,
+    SampleConfig,
+    Source,
+    TrainConfig,
+)
 
 
 def file_name(text: str) -> str:
@@ -72,8 +81,7 @@ def checked(config: DictConfig) -> Any:
         _hold(key, value, limits)
     if isinstance(typed, TrainConfig):
         _check_data(typed.data)
-        if typed.model.name != "mlp":
-            raise UserError(f"model.name={typed.model.name} is not a model; allowed: mlp")
+        _check_model(typed)
         if isinstance(typed.optimizer, AdamWConfig):
             _check_betas(typed.optimizer.betas)
     elif isinstance(typed, SampleConfig) and typed.checkpoint == "":
@@ -128,6 +136,31 @@ def _check_betas(betas: list[float]) -> None:
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         given = f"optimizer.betas={betas}".replace(" ", "")
         raise UserError(f"{given} is out of range: it must be two numbers, each at least 0 and below 1")
+
+
+def _check_model(config: TrainConfig) -> None:
+    model = config.model
+    name = next(name for name, schema in SCHEMAS.items() if schema is type(model))
+    if model.name != name:
+        raise UserError(f"model.name={model.name} is not what model={name} is called; leave it {name}")
+    if isinstance(model, BigramConfig) and config.data.block_size != 1:
+        raise UserError(
+            f"data.block_size={config.data.block_size} is not for model=bigram, which sees one character: it must be 1"
+        )
+    if isinstance(model, MixtureConfig):
+        _check_mixture(model)
+
+
+def _check_mixture(model: MixtureConfig) -> None:
+    if not model.members:
+        raise UserError("model.members is empty; name runs to mix: model.members=[outputs/DATE/RUN,outputs/DATE/RUN]")
+    if model.weights is None:
+        return
+    weights = f"model.weights={model.weights}".replace(" ", "")
+    if len(model.weights) != len(model.members):
+        raise UserError(f"{weights} has {len(model.weights)} weights for {len(model.members)} members; give one each")
+    if not all(0 <= weight < math.inf for weight in model.weights) or not sum(model.weights) > 0:
+        raise UserError(f"{weights} is out of range: weights must be at least 0, and one of them above")
 
 
 def _check_data(data: DataConfig) -> None:

@@ -11,7 +11,7 @@ import torch
 from makemore import mlp
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
-from makemore.schemas import Accelerator, Gradients, TrainConfig
+from makemore.schemas import Accelerator, Gradients, MixtureConfig, MLPConfig, NgramConfig, TrainConfig
 
 # Operations in the matrix products of a step (`mlp.operations`) from which on more threads, where they are asked for,
 # are used by PyTorch's products; below, waiting for each other takes longer than the products do.
@@ -31,19 +31,21 @@ class Execution:
     Attributes:
         accelerator: `cpu` or `gpu`.
         threads: threads of PyTorch.
-        gradients: any but `auto`.
+        gradients: any but `auto`; None for a model that is fitted at once.
         steps_per_execution: the most optimizer steps in one call.
     """
 
     accelerator: Accelerator
     threads: int
-    gradients: Gradients
+    gradients: Gradients | None
     steps_per_execution: int
 
     def __str__(self) -> str:
         """The same for a person."""
         where = "GPU" if self.accelerator is Accelerator.gpu else "CPU"
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        if self.gradients is None:
+            return f"{where}, {threads}"
         how = {
             Gradients.compiled: "compiled steps",
             Gradients.closed_form: "gradients in closed form",
@@ -63,14 +65,18 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
     Raises:
         UserError: there is no GPU where one is asked for, or compiled steps are asked for on one.
     """
-    operations = mlp.operations(
-        rows=config.data.batch_size or len(data.train),
-        vocabulary=len(data.vocabulary),
-        block_size=config.data.block_size,
-        emb_dim=config.model.emb_dim,
-        hidden=config.model.hidden,
-    )
-    accelerator, gradients = config.trainer.accelerator, config.model.gradients
+    model, accelerator = config.model, config.trainer.accelerator
+    if isinstance(model, NgramConfig | MixtureConfig):
+        if accelerator is Accelerator.gpu:
+            raise UserError(f"trainer=gpu: model={model.name} is fitted on the processor; use trainer=cpu")
+        return Execution(Accelerator.cpu, config.trainer.threads, None, 1)
+    rows, vocabulary = config.data.batch_size or len(data.train), len(data.vocabulary)
+    if isinstance(model, MLPConfig):
+        gradients = model.gradients
+        operations = mlp.operations(rows, vocabulary, config.data.block_size, model.emb_dim, model.hidden)
+    else:
+        gradients = Gradients.closed_form
+        operations = rows * vocabulary
     if accelerator is Accelerator.auto:
         by_size = gradients is not Gradients.compiled and operations >= GPU_FROM and has_gpu()
         accelerator = Accelerator.gpu if by_size else Accelerator.cpu

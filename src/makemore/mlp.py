@@ -171,3 +171,19 @@ def loss_and_gradients(
     de = da @ p.W1.t()  # (B, block_size * emb_dim)
     out.C.zero_().index_add_(0, ids, de.view(len(ids), -1))
     return mean_loss
+
+
+def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Parameters:
+    """The parameters in a checkpoint's state.
+
+    Raises:
+        ValueError: they are not all there, there are others, or they are not dense float32 in shapes that fit together.
+    """
+    if set(state) != set(Parameters._fields):
+        raise ValueError("not the parameters of an MLP")
+    if any(tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in state.values()):
+        raise ValueError("not dense float32")
+    p = Parameters(**state)
+    if p.C.dim() != 2 or [tuple(q.shape) for q in p] != shapes(vocabulary, block_size, p.C.shape[1], len(p.b1)):
+        raise ValueError("not the shapes of one network")
+    return p

@@ -1,4 +1,4 @@
-"""LightningModules: they hold the parameters, take the optimizer steps, and measure dev and test."""
+"""LightningModules: what is the same for all models that learn step by step, and for all that are fitted at once."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,14 +7,12 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from makemore import checkpoint, compiled, graphs, mlp
-from makemore.datamodule import Batch
+from makemore import checkpoint
+from makemore.datamodule import Batch, WindowDataModule
 from makemore.errors import UserError
-from makemore.randomness import Stream, generator
 from makemore.schedule import LearningRateSchedule, Schedule
-from makemore.schemas import Gradients, MLPConfig
 from makemore.vocabulary import Vocabulary
 
 # Logits that are evaluated together: 16 MiB of float32.
@@ -22,116 +20,40 @@ LOGITS_BUDGET = 2**22
 # More rows than this together are slower: the hidden layer falls out of the processor's cache.
 CACHED_ROWS = 2**9
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
 class LanguageModule(L.LightningModule):
-    """Everything about training that is the same for every model: contexts (B, block_size) -> logits (B, vocabulary).
+    """A model as it is measured and kept: contexts (B, block_size) -> logits (B, vocabulary).
 
-    One Lightning batch carries K minibatches, and one `training_step` takes K optimizer steps (`steps_per_execution`).
-    Lightning's own work for a batch costs more than this model's arithmetic for a step; this pays it once per K.
-
-    A subclass gives `forward`, and may give `loss_and_gradients` and `take_steps` a faster form.
+    A subclass gives `forward`, and trains as `DescendingModule` or `FittedModule` does.
 
     Args:
         vocabulary: the model's tokens.
-        optimizer: parameters -> optimizer.
-        schedule: step -> learning rate.
-        log_every: steps between two points of the chart of the learning rate.
         settings: the run's settings as flat plain values, kept in its checkpoints.
 
     Attributes:
         steps_taken: optimizer steps so far.
         dev_losses: dev loss after so many steps, in nats per token.
-        learning_rates: the rates of the coming minibatches, set by `LearningRateSchedule`.
         status: `finished`, or why the run ended early: `diverged` or `interrupted`.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        optimizer: OptimizerFactory,
-        schedule: Schedule,
-        log_every: int,
-        settings: dict[str, Any],
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, settings: dict[str, Any]) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.vocabulary = vocabulary
         self.settings = settings
         self.steps_taken = 0
         self.dev_losses: dict[int, float] = {}
-        self.learning_rates: list[float] = []
         self.status = "finished"
-        self._make_optimizer = optimizer
-        self._schedule = LearningRateSchedule(schedule, log_every)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The configured optimizer over all parameters.
+    @property
+    def size(self) -> int:
+        """How many free numbers the model has."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
-        Raises:
-            UserError: its keys do not go together.
-        """
-        try:
-            return self._make_optimizer(self.parameters())
-        except (TypeError, ValueError) as error:
-            raise UserError(f"the optimizer does not take these keys: {error}") from error
-
-    def configure_callbacks(self) -> list[L.Callback]:
-        """The schedule comes with the module: without it no step has a rate."""
-        return [self._schedule]
-
-    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
-        """The mean loss of one minibatch; leaves its gradients in the parameters' `.grad`.
-
-        Args:
-            contexts: (B, block_size) int64 ids.
-            targets: (B,) int64 ids.
-        """
-        loss = F.cross_entropy(self(contexts), targets)
-        self.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Takes one optimizer step for each of the K minibatches.
-
-        Args:
-            batch: contexts (K, B, block_size) and targets (K, B).
-            batch_idx: not used.
-
-        Returns:
-            `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the run
-            has diverged: the losses end with that one, the steps after it do not count, and the run ends.
-        """
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        losses = self.take_steps(optimizer, batch)  # (K,)
-        diverged = (~losses.isfinite()).nonzero().flatten()
-        if len(diverged) > 0:
-            losses = losses[: int(diverged[0]) + 1]
-        self._count(len(losses))
-        if len(diverged) > 0:
-            self.stop("diverged")
-        elif self.steps_taken == self.trainer.datamodule.steps:  # type: ignore[attr-defined]
-            # Lightning evaluates before it stops; at the end of its data alone it would not.
-            self.trainer.should_stop = True
-        return {"losses": losses}
-
-    def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-        """Takes the K steps at the rates in `learning_rates`, by any optimizer: the K losses before them."""
-        update = descend if is_plain_sgd(optimizer) else optimizer_step
-        losses = torch.empty(len(batch.targets), device=self.device)  # (K,)
-        for k, (contexts, targets, rate) in enumerate(
-            zip(batch.contexts.unbind(), batch.targets.unbind(), self.learning_rates, strict=True)
-        ):
-            losses[k] = self.loss_and_gradients(contexts, targets)
-            update(optimizer, rate)
-        return losses
-
-    def _count(self, steps: int) -> None:
-        """Keeps Lightning's `global_step` the number of optimizer steps: it sees only those of its own wrapper."""
-        self.steps_taken += steps
+    def _tick(self, steps: int) -> None:
+        """Moves Lightning's `global_step`, which counts only steps taken through its own optimizer wrapper."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for tracker in (progress.total, progress.current):
             tracker.ready += steps
@@ -169,7 +91,14 @@ class LanguageModule(L.LightningModule):
             settings=self.settings,
             step=self.steps_taken,
             known=self.trainer.datamodule.known,  # type: ignore[attr-defined]
+            state=self.state_dict(),
+            members=self.members_described(),
+            size=self.size,
         )
+
+    def members_described(self) -> list[dict[str, Any]]:
+        """Settings and members of each model that this one consists of: none, but for a mixture."""
+        return []
 
     def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
         """Adds what is needed to use the model without Lightning, as plain values and tensors."""
@@ -178,7 +107,104 @@ class LanguageModule(L.LightningModule):
             settings=self.settings,
             step=self.steps_taken,
             known=self.trainer.datamodule.known,  # type: ignore[attr-defined]
+            members=self.members_described(),
         )
+
+
+class DescendingModule(LanguageModule):
+    """A model that learns step by step, by any optimizer under any schedule.
+
+    One Lightning batch carries K minibatches, and one `training_step` takes K optimizer steps (`steps_per_execution`).
+    Lightning's own work for a batch costs more than this model's arithmetic for a step; this pays it once per K.
+
+    A subclass may give `loss_and_gradients` and `take_steps` a faster form.
+
+    Args:
+        optimizer: parameters -> optimizer.
+        schedule: step -> learning rate.
+        log_every: steps between two points of the chart of the learning rate.
+        **common: what `LanguageModule` takes.
+
+    Attributes:
+        learning_rates: the rates of the coming minibatches, set by `LearningRateSchedule`.
+    """
+
+    def __init__(self, *, optimizer: OptimizerFactory, schedule: Schedule, log_every: int, **common: Any) -> None:
+        super().__init__(**common)
+        self.learning_rates: list[float] = []
+        self._make_optimizer = optimizer
+        self._schedule = LearningRateSchedule(schedule, log_every)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The configured optimizer over all parameters; weight decay is for matrices, as is usual, not for biases.
+
+        Raises:
+            UserError: its keys do not go together.
+        """
+        try:
+            return self._make_optimizer(self.parameter_groups())
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the optimizer does not take these keys: {error}") from error
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The parameters as an optimizer takes them: matrices, and then vectors, which do not decay."""
+        matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]
+        vectors = [parameter for parameter in self.parameters() if parameter.dim() == 1]
+        groups: list[dict[str, Any]] = [{"params": matrices}]
+        return [*groups, {"params": vectors, "weight_decay": 0.0}] if vectors else groups
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """The schedule comes with the module: without it no step has a rate."""
+        return [self._schedule]
+
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
+        """The mean loss of one minibatch; leaves its gradients in the parameters' `.grad`.
+
+        Args:
+            contexts: (B, block_size) int64 ids.
+            targets: (B,) int64 ids.
+        """
+        loss = F.cross_entropy(self(contexts), targets)
+        self.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Takes one optimizer step for each of the K minibatches.
+
+        Args:
+            batch: contexts (K, B, block_size) and targets (K, B).
+            batch_idx: not used.
+
+        Returns:
+            `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the run
+            has diverged: the losses end with that one, the steps after it do not count, and the run ends.
+        """
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        losses = self.take_steps(optimizer, batch)  # (K,)
+        diverged = (~losses.isfinite()).nonzero().flatten()
+        if len(diverged) > 0:
+            losses = losses[: int(diverged[0]) + 1]
+        self.steps_taken += len(losses)
+        self._tick(len(losses))
+        if len(diverged) > 0:
+            self.stop("diverged")
+        elif self.steps_taken == self.trainer.datamodule.steps:  # type: ignore[attr-defined]
+            # Lightning evaluates before it stops; at the end of its data alone it would not.
+            self.trainer.should_stop = True
+        return {"losses": losses}
+
+    def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+        """Takes the K steps at the rates in `learning_rates`, by any optimizer: the K losses before them."""
+        update = descend if is_plain_sgd(optimizer) else optimizer_step
+        losses = torch.empty(len(batch.targets), device=self.device)  # (K,)
+        for k, (contexts, targets, rate) in enumerate(
+            zip(batch.contexts.unbind(), batch.targets.unbind(), self.learning_rates, strict=True)
+        ):
+            losses[k] = self.loss_and_gradients(contexts, targets)
+            update(optimizer, rate)
+        return losses
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -203,95 +229,39 @@ def descend(optimizer: torch.optim.Optimizer, rate: float) -> None:
             parameter.add_(parameter.grad, alpha=-rate)
 
 
-class MLP(LanguageModule):
-    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names and shapes.
+class FittedModule(LanguageModule):
+    """A model that is fitted to whole splits at once, in one call and without an optimizer.
 
-    Args:
-        config: the `model` part of the configuration.
-        vocabulary: the model's tokens.
-        block_size: ids in a context.
-        seed: the run's seed, for initial weights and dropout.
-        gradients: which form of them; not `auto`.
-        **training: what `LanguageModule` takes.
+    Lightning's loop runs all the same, over one batch that nobody looks at, so that a run leaves what every run leaves.
     """
 
-    def __init__(
-        self,
-        config: MLPConfig,
-        vocabulary: Vocabulary,
-        *,
-        block_size: int,
-        seed: int,
-        gradients: Gradients,
-        **training: Any,
-    ) -> None:
-        super().__init__(vocabulary, **training)
-        weights = torch.Generator().manual_seed(seed)
-        drawn = mlp.initial(len(vocabulary), block_size, config.emb_dim, config.hidden, config.init, weights)
-        self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, mlp.hidden_innermost(drawn))
-        self.dropout = config.dropout
-        self.gradients = gradients
-        self._seed = seed
+    def fit_to(self, data: WindowDataModule) -> None:
+        """Learns all there is to learn."""
+        raise NotImplementedError
 
-    @property
-    def p(self) -> mlp.Parameters:
-        """The parameters, as the functions of `makemore.mlp` take them."""
-        return mlp.Parameters(self.C, self.W1, self.b1, self.W2, self.b2)
+    def configure_optimizers(self) -> None:
+        """There is none."""
 
-    def on_fit_start(self) -> None:
-        """Makes what the training steps use: gradients to write into, chance for dropout, the fast forms."""
-        self._dropout = generator(self._seed, Stream.dropout, self.device)
-        self._p = mlp.Parameters(*(parameter.detach() for parameter in self.p))
-        self._gradients = mlp.Parameters(*(torch.zeros_like(parameter) for parameter in self._p))
-        self._pairs = list(zip(self.p, self._gradients, strict=True))
-        self._compiled = None
-        if self.gradients is Gradients.compiled:
-            self._compiled = compiled.Network(self._p, self._gradients)
-        self._graph: graphs.Descent | None = None
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Fits the model, and ends the run."""
+        self.fit_to(self.trainer.datamodule)  # type: ignore[attr-defined]
+        self._tick(1)  # without a step Lightning would keep no checkpoint
+        self.trainer.should_stop = True
 
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Logits of the next token. (..., block_size) -> (..., vocabulary)"""
-        return mlp.logits(self.p, contexts)
 
-    def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-        """The K steps in one call where that is possible: plain gradient descent without dropout."""
-        if not is_plain_sgd(optimizer) or self.dropout > 0:
-            return super().take_steps(optimizer, batch)
-        if self._compiled is not None:
-            return self._compiled.descend(batch.contexts, batch.targets, self.learning_rates)
-        if self.gradients is Gradients.closed_form and self.device.type == "cuda":
-            if self._graph is None:
-                self._graph = graphs.Descent(self._p, self._gradients, batch.contexts)
-            return self._graph.descend(batch.contexts, batch.targets, self.learning_rates)
-        return super().take_steps(optimizer, batch)
-
-    def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
-        """The mean loss and its gradients, by `makemore.mlp`'s formulas or by autograd, as configured."""
-        mask = None
-        if self.dropout > 0:
-            mask = mlp.dropout_mask(len(targets), self._p, self.dropout, self._dropout)  # (B, hidden)
-        if self.gradients is Gradients.autograd:
-            loss = mlp.loss(self.p, contexts, targets, mask)
-            self.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
-        for parameter, gradient in self._pairs:
-            parameter.grad = gradient  # every time, because Lightning takes it away now and then
-        if self._compiled is not None:
-            return self._compiled.loss_and_gradients(contexts, targets, mask)
-        with torch.inference_mode():
-            return mlp.loss_and_gradients(self._p, contexts, targets, self._gradients, mask)
+def rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """How many examples to evaluate together: their logits fit in `LOGITS_BUDGET`, and on a CPU into its cache."""
+    affordable = max(1, LOGITS_BUDGET // vocabulary)
+    return min(CACHED_ROWS, affordable) if device.type == "cpu" else affordable
 
 
 @torch.inference_mode()
 def summed_loss(module: LanguageModule, batch: Batch) -> Tensor:
     """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions.
 
-    Taken in pieces whose logits stay within `LOGITS_BUDGET`, and on a CPU within `CACHED_ROWS`.
+    Taken in pieces, so that their logits stay within a fixed budget.
     """
-    rows = max(1, LOGITS_BUDGET // len(module.vocabulary))
-    if module.device.type == "cpu":
-        rows = min(CACHED_ROWS, rows)
+    rows = rows_at_once(len(module.vocabulary), module.device)
     total = torch.zeros((), dtype=torch.float64, device=module.device)
     contexts, targets = (part.to(module.device) for part in batch)
     for first in range(0, len(targets), rows):

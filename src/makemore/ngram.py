@@ -23,7 +23,6 @@ like all others; where h begins with a boundary, one distinct token stands befor
 number, or, in Chen and Goodman's modified form, three for each length of context (`estimated_discounts`).
 """
 
-from enum import Enum
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from makemore.schemas import Smoothing
 from makemore.windows import Windows
 
 # Examples counted at a time, at first: 2**20 take about 100 MiB.
@@ -41,14 +41,6 @@ BUDGET = 2**20
 FALLBACK = 0.75
 
 
-class Smoothing(Enum):
-    """Where the probability of what was not seen comes from."""
-
-    none = "none"
-    add_k = "add_k"
-    kneser_ney = "kneser_ney"
-
-
 class Model(NamedTuple):
     """A trie of contexts that grows from the most recent token to the oldest, and the targets seen after each context.
 
@@ -57,7 +49,7 @@ class Model(NamedTuple):
     context of any length fits in 64 bits. Node i's targets and values are those from starts[i] up to starts[i + 1].
 
     Attributes:
-        vocabulary: () int64 V.
+        V: () int64 the size of the vocabulary.
         keys: (nodes - 1,) int64, of nodes 1, 2, ...: parent * V + oldest token.
         backoff: (nodes,) float64 b.
         starts: (nodes + 1,) int64.
@@ -65,7 +57,7 @@ class Model(NamedTuple):
         values: (pairs,) float64 a.
     """
 
-    vocabulary: Tensor
+    V: Tensor
     keys: Tensor
     backoff: Tensor
     starts: Tensor
@@ -110,7 +102,7 @@ def fit(
     left_over = torch.bincount(nodes, D, minlength=size) + added  # (nodes,)
     followers = torch.bincount(nodes, minlength=size)  # (nodes,)
     return Model(
-        vocabulary=torch.tensor(vocabulary),
+        V=torch.tensor(vocabulary),
         keys=keys,
         # Without Kneser-Ney no target is known after a shorter context: it passes on everything.
         backoff=torch.where(followers > 0, left_over / total, 1.0),
@@ -240,7 +232,7 @@ def logits(model: Model, contexts: Tensor) -> Tensor:
         model: from `fit`.
         contexts: int64 ids.
     """
-    vocabulary, block_size = int(model.vocabulary), contexts.shape[1]
+    vocabulary, block_size = int(model.V), contexts.shape[1]
     out = torch.empty(len(contexts), vocabulary, device=contexts.device)
     rows = max(1, BUDGET // (vocabulary * block_size))
     for some, its in zip(torch.split(contexts, rows), torch.split(out, rows), strict=True):
@@ -253,7 +245,7 @@ def probabilities(model: Model, contexts: Tensor) -> Tensor:
 
     Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
     """
-    vocabulary, block_size = int(model.vocabulary), contexts.shape[1]
+    vocabulary, block_size = int(model.V), contexts.shape[1]
     nodes = lookup(model, contexts)  # (B, block_size + 1)
     seen = nodes >= 0
     nodes = nodes.clamp(min=0)
@@ -281,7 +273,7 @@ def lookup(model: Model, contexts: Tensor) -> Tensor:
     """The nodes of each context's last 0, 1, ... tokens, -1 if unseen. (B, block_size) -> (B, block_size + 1) int64"""
     nodes = [contexts.new_zeros(len(contexts))]
     for token in contexts.flip(1).unbind(1):
-        keys = nodes[-1] * model.vocabulary + token  # (B,) negative where already the shorter context is unseen
+        keys = nodes[-1] * model.V + token  # (B,) negative where already the shorter context is unseen
         at = torch.searchsorted(model.keys, keys).clamp_(max=len(model.keys) - 1)
         nodes.append(torch.where(model.keys[at] == keys, at + 1, -1))
     return torch.stack(nodes, dim=1)
@@ -294,9 +286,38 @@ def parameters(model: Model) -> int:
 
 def contexts_seen(model: Model) -> list[tuple[int, int]]:
     """For contexts of 0, 1, ... tokens: how many were seen, and how many sequences of that length there are."""
-    vocabulary = int(model.vocabulary)
+    vocabulary = int(model.V)
     ends = [0, 1]  # before these nodes the contexts of one length end
     while ends[-1] < len(model.backoff):
         children = int(torch.searchsorted(model.keys, ends[-1] * vocabulary))  # of all nodes up to here
         ends.append(1 + children)
     return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
+
+
+def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Model:
+    """The model in a checkpoint's state.
+
+    Raises:
+        ValueError: its parts do not fit together.
+    """
+    if set(state) != set(Model._fields) or any(tensor.layout != torch.strided for tensor in state.values()):
+        raise ValueError("not the tensors of an n-gram model")
+    model = Model(**state)
+    nodes, pairs = len(model.backoff), len(model.values)
+    sound = (
+        all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
+        and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
+        and not model.targets.is_floating_point()
+        and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
+        and int(model.V) == vocabulary
+        and len(model.keys) == nodes - 1
+        and len(model.starts) == nodes + 1
+        and len(model.targets) == pairs
+        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
+        and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
+        and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
+        and len(contexts_seen(model)) == block_size + 1
+    )
+    if not sound:
+        raise ValueError("the parts of an n-gram model do not fit together")
+    return model

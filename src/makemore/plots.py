@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from makemore import context_table as context_table_
 from makemore.vocabulary import Vocabulary
 
 Places = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -131,6 +132,69 @@ def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([80])
+    return figure
+
+
+def heat_map(values: Tensor, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, title: str) -> Figure:
+    """What follows each token: a row for the token, a column for the next, in every cell the pair and a text.
+
+    Args:
+        values: (vocabulary, vocabulary) at least 0, shown as colour.
+        texts: the same shape, shown below each pair.
+        vocabulary: whose tokens they are.
+        title: what the numbers are.
+    """
+    labels = [drawable(vocabulary.label(i)) for i in range(len(vocabulary))]
+    side = max(4.0, 0.6 * len(labels))
+    figure = Figure(figsize=(side, side + 0.4), layout="constrained")
+    axes = figure.add_subplot()
+    # Under the square root small numbers can be told from none.
+    shades = values.double().sqrt().numpy()
+    axes.imshow(shades, cmap="Blues")
+    dark = 0.6 * shades.max()
+    for i, first in enumerate(labels):
+        for j, second in enumerate(labels):
+            colour = "white" if shades[i, j] > dark else "0.2"
+            axes.text(j, i, f"{first}{second}", ha="center", va="bottom", color=colour, fontsize=8)
+            axes.text(j, i, texts[i][j], ha="center", va="top", color=colour, fontsize=7)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0, labeltop=True)
+    axes.set_xlabel("next character")
+    axes.set_ylabel("character")
+    axes.set_title(title)
+    return figure
+
+
+def context_table(table: Sequence[context_table_.Row]) -> Figure:
+    """Left, how many contexts there are and how many were seen; right, what that does to the dev loss."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    counts, losses = figure.subplots(1, 2)
+    lengths = [row.length for row in table]
+    counts.plot(lengths, [row.possible for row in table], "o-", color="0.6", label="rows of the table")
+    counts.plot(lengths, [row.seen for row in table], "o-", color="#08519c", label="rows ever seen")
+    for row in table:
+        counts.annotate(
+            f"{100 * row.seen / row.possible:.2g} %" if row.seen < row.possible else "all",
+            (row.length, row.seen),
+            xytext=(0, -13),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color="#08519c",
+        )
+    counts.set_yscale("log")
+    counts.set_ylim(bottom=min(row.seen for row in table) / 4)
+    counts.set_title("the table, and the share of it that was seen")
+    losses.plot(lengths, [row.add_one for row in table], "o-", color="#d94801", label="one more of everything")
+    losses.plot(lengths, [row.kneser_ney for row in table], "o-", color="#08519c", label="Kneser-Ney")
+    losses.set_ylabel("dev loss, nats per token")
+    losses.set_title("dev loss (without smoothing it is infinite)" if any(r.impossible for r in table) else "dev loss")
+    for axes in (counts, losses):
+        axes.set_xlabel("tokens in a context")
+        axes.set_xticks(lengths)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     return figure
 
 

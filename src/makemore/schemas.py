@@ -46,6 +46,14 @@ class Gradients(Enum):
     autograd = "autograd"
 
 
+class Smoothing(Enum):
+    """Where an n-gram model takes the probability of what was not seen from."""
+
+    none = "none"
+    add_k = "add_k"
+    kneser_ney = "kneser_ney"
+
+
 def number(
     *,
     at_least: float | None = None,
@@ -87,6 +95,32 @@ class MLPConfig:
     init: Init = MISSING
     dropout: float = number(at_least=0, below=1)
     gradients: Gradients = MISSING
+
+
+@dataclass
+class BigramConfig:
+    """A single linear layer on one-hot input: one row of logits for each token."""
+
+    name: str = MISSING
+
+
+@dataclass
+class NgramConfig:
+    """Counts of n-grams, of order data.block_size + 1."""
+
+    name: str = MISSING
+    smoothing: Smoothing = MISSING
+    k: float = number(at_least=0, at_most=10**6)
+    discount: float | None = number(at_least=0, at_most=1)
+
+
+@dataclass
+class MixtureConfig:
+    """The average of models that were trained before."""
+
+    name: str = MISSING
+    members: list[str] = MISSING
+    weights: list[float] | None = MISSING
 
 
 @dataclass
@@ -176,6 +210,8 @@ class CallbacksConfig:
 
     loss_curve: bool = MISSING
     embedding: bool = MISSING
+    heat_map: bool = MISSING
+    context_table: bool = MISSING
     samples: int = number(at_least=0, at_most=100_000)
     samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
 
@@ -227,6 +263,9 @@ SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "sample": SampleConfig,
     "mlp": MLPConfig,
+    "bigram": BigramConfig,
+    "ngram": NgramConfig,
+    "mixture": MixtureConfig,
     "sgd": SGDConfig,
     "adamw": AdamWConfig,
     "step": StepConfig,

@@ -8,7 +8,7 @@ import re
 import shlex
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,42 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from makemore import compiled, corpus, execution, mlp
+from makemore import checkpoint, compiled, corpus, execution, mlp
 from makemore.callbacks import (
     BestCheckpoint,
+    ContextTable,
     EmbeddingPlot,
     GracefulInterrupt,
+    HeatMap,
     Progress,
     Results,
     Samples,
     TrainLoss,
 )
-from makemore.checkpoint import BEST, LAST
+from makemore.checkpoint import BEST, LAST, SavedModel
 from makemore.config import build, replayable
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
-from makemore.module import MLP, LanguageModule
-from makemore.schemas import Accelerator, DataConfig, Gradients, TrainConfig
+from makemore.models import MLP, Bigram, Mixture, Ngram
+from makemore.module import DescendingModule, LanguageModule
+from makemore.schemas import (
+    Accelerator,
+    BigramConfig,
+    DataConfig,
+    Gradients,
+    MixtureConfig,
+    MLPConfig,
+    NgramConfig,
+    Smoothing,
+    TrainConfig,
+)
 
 log = logging.getLogger(__name__)
 
 # Megabytes of text from which on reading takes seconds.
 LONG_READING = 20
+# What a setting is that a model does not have.
+NONE = "-"
 # Looks at dev in a run whose `eval_every` is not given.
 EVALUATIONS = 20
 
@@ -61,15 +76,23 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     quieten()
     keep_configuration(nodes, run_folder)
     with enough_memory():
+        members = load_members(config)
         data = prepare(config)
+        if isinstance(config.model, MixtureConfig):
+            check_members(config.model.members, members, data)
         chosen = execution.choose(config, data)
         make_ready(chosen, data)
-        module = make_module(config, nodes, data, chosen)
+        module = make_module(config, nodes, data, chosen, members)
         results = Results(Timer(verbose=False), config.test)
-        trainer = make_trainer(config, data, chosen, run_folder, results)
+        trainer = make_trainer(config, module, data, chosen, run_folder, results)
         fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     return results.metrics
+
+
+def is_fitted(config: TrainConfig) -> bool:
+    """Whether the model is fitted at once, and no step is taken."""
+    return isinstance(config.model, NgramConfig | MixtureConfig)
 
 
 def keep_configuration(nodes: DictConfig, run_folder: Path) -> None:
@@ -100,6 +123,8 @@ def quieten() -> None:
     # The folder was made for this run alone: what is in it is the configuration and the log.
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     # Lightning 2.6 on PyTorch 2.13, of itself.
+    # Models that are fitted at once.
+    warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 
@@ -107,7 +132,7 @@ def prepare(config: TrainConfig) -> WindowDataModule:
     """The data of a run, read and split."""
     data = WindowDataModule(
         config.data,
-        steps=config.steps,
+        steps=1 if is_fitted(config) else config.steps,
         eval_every=config.eval_every or max(1, config.steps // EVALUATIONS),
         seed=config.seed,
     )
@@ -138,15 +163,43 @@ def make_ready(chosen: execution.Execution, data: WindowDataModule) -> None:
 
 
 def make_module(
-    config: TrainConfig, nodes: DictConfig, data: WindowDataModule, chosen: execution.Execution
+    config: TrainConfig,
+    nodes: DictConfig,
+    data: WindowDataModule,
+    chosen: execution.Execution,
+    members: Sequence[SavedModel] = (),
 ) -> LanguageModule:
-    """The model with its initial weights.
+    """The model with its initial weights, or yet to be fitted.
 
     Raises:
         UserError: the machine's memory cannot hold it.
     """
-    model, block_size = config.model, config.data.block_size
-    sizes = map(math.prod, mlp.shapes(len(data.vocabulary), block_size, model.emb_dim, model.hidden))
+    model = config.model
+    common: dict[str, Any] = {"vocabulary": data.vocabulary, "settings": settings(config, nodes)}
+    if isinstance(model, NgramConfig):
+        return Ngram(model, **common)
+    if isinstance(model, MixtureConfig):
+        return Mixture(model, members, **common)
+    common |= {
+        "optimizer": build("optimizer", nodes.optimizer, lr=config.schedule.lr),
+        "schedule": build("schedule", nodes.schedule, steps=config.steps),
+        "log_every": log_every(config),
+        "seed": config.seed,
+    }
+    if isinstance(model, BigramConfig):
+        return Bigram(**common)
+    assert chosen.gradients is not None
+    check_size(model, config.data.block_size, len(data.vocabulary))
+    return MLP(model, block_size=config.data.block_size, gradients=chosen.gradients, **common)
+
+
+def check_size(model: MLPConfig, block_size: int, vocabulary: int) -> None:
+    """Makes sure that a network fits into memory before it is made.
+
+    Raises:
+        UserError: it does not.
+    """
+    sizes = map(math.prod, mlp.shapes(vocabulary, block_size, model.emb_dim, model.hidden))
     # Parameters and gradients in float32, and as much again while checkpoints are written.
     needed, there = 4 * 4 * sum(sizes), physical_memory()
     if needed > there:
@@ -154,17 +207,44 @@ def make_module(
             f"model.hidden={model.hidden} with model.emb_dim={model.emb_dim} and data.block_size={block_size} needs "
             f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes"
         )
-    return MLP(
-        model,
-        data.vocabulary,
-        block_size=block_size,
-        seed=config.seed,
-        gradients=chosen.gradients,
-        optimizer=build("optimizer", nodes.optimizer, lr=config.schedule.lr),
-        schedule=build("schedule", nodes.schedule, steps=config.steps),
-        log_every=log_every(config),
-        settings=settings(config, nodes),
-    )
+
+
+def load_members(config: TrainConfig) -> list[SavedModel]:
+    """The models of a mixture; the run's context becomes as long as the longest of theirs.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    if not isinstance(config.model, MixtureConfig):
+        return []
+    members = []
+    for path in config.model.members:
+        try:
+            members.append(checkpoint.load(Path(path)))
+        except UserError as error:
+            raise UserError(str(error).replace("checkpoint=", "model.members=", 1)) from None
+    config.data.block_size = max(member.block_size for member in members)
+    return members
+
+
+def check_members(paths: Sequence[str], members: Sequence[SavedModel], data: WindowDataModule) -> None:
+    """Makes sure that the members of a mixture learned from the documents that this run has.
+
+    Raises:
+        UserError: one of them did not.
+    """
+    for path, member in zip(paths, members, strict=True):
+        if member.vocabulary != data.vocabulary:
+            raise UserError(
+                f"model.members={path} knows {len(member.vocabulary)} characters, which are not the "
+                f"{len(data.vocabulary)} of {data.path.name}; give all members and the mixture the same data"
+            )
+        if not torch.equal(member.known, data.known):
+            raise UserError(
+                f"model.members={path} was trained on another split or other documents than this run has "
+                f"(data={member.settings.get('data')}); its dev loss would say nothing. Train all members, and the "
+                "mixture, with the same data, data.splits, data.split_seed, data.unique and data.overfit"
+            )
 
 
 def physical_memory() -> float:
@@ -194,22 +274,33 @@ def enough_memory() -> Iterator[None]:
 
 def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
+    model, fitted = config.model, is_fitted(config)
     return {
-        "model": config.model.name,
+        "model": model.name,
         "data": data_name(config.data),
         "block_size": config.data.block_size,
-        "emb_dim": config.model.emb_dim,
-        "hidden": config.model.hidden,
-        "init": config.model.init.value,
-        "dropout": config.model.dropout,
-        "batch_size": config.data.batch_size or 0,
-        "optimizer": nodes.optimizer["_target_"].rsplit(".", 1)[-1],
-        "weight_decay": float(nodes.optimizer.get("weight_decay", 0)),
-        "schedule": nodes.schedule["_target_"].rsplit(".", 1)[-1],
-        "lr": config.schedule.lr,
-        "steps": config.steps,
+        "emb_dim": getattr(model, "emb_dim", 0),
+        "hidden": getattr(model, "hidden", 0),
+        "init": model.init.value if isinstance(model, MLPConfig) else NONE,
+        "dropout": getattr(model, "dropout", 0.0),
+        "smoothing": smoothing(model) if isinstance(model, NgramConfig) else NONE,
+        "batch_size": 0 if fitted else config.data.batch_size or 0,
+        "optimizer": NONE if fitted else nodes.optimizer["_target_"].rsplit(".", 1)[-1],
+        "weight_decay": 0.0 if fitted else float(nodes.optimizer.get("weight_decay", 0)),
+        "schedule": NONE if fitted else nodes.schedule["_target_"].rsplit(".", 1)[-1],
+        "lr": 0.0 if fitted else config.schedule.lr,
+        "steps": 0 if fitted else config.steps,
         "seed": config.seed,
     }
+
+
+def smoothing(model: NgramConfig) -> str:
+    """The smoothing of an n-gram model with its number, in a word."""
+    if model.smoothing is Smoothing.add_k:
+        return f"add {model.k:g}"
+    if model.smoothing is Smoothing.kneser_ney:
+        return "Kneser-Ney" if model.discount is None else f"Kneser-Ney {model.discount:g}"
+    return NONE
 
 
 def log_every(config: TrainConfig) -> int:
@@ -227,6 +318,7 @@ def data_name(data: DataConfig) -> str:
 
 def make_trainer(
     config: TrainConfig,
+    module: LanguageModule,
     data: WindowDataModule,
     chosen: execution.Execution,
     run_folder: Path,
@@ -234,11 +326,17 @@ def make_trainer(
 ) -> L.Trainer:
     """A Trainer that makes one pass over the run's minibatches and evaluates every `eval_every` steps."""
     looking = config.callbacks
-    callbacks: list[L.Callback] = [results.timer, results, TrainLoss(log_every(config), looking.loss_curve)]
-    if config.trainer.progress_bar:
-        callbacks.append(Progress())
+    callbacks: list[L.Callback] = [results.timer, results]
+    if isinstance(module, DescendingModule):
+        callbacks.append(TrainLoss(log_every(config), looking.loss_curve))
+        if config.trainer.progress_bar:
+            callbacks.append(Progress())
     if looking.embedding:
         callbacks.append(EmbeddingPlot())
+    if looking.heat_map:
+        callbacks.append(HeatMap())
+    if looking.context_table:
+        callbacks.append(ContextTable())
     if looking.samples:
         callbacks.append(Samples(looking.samples, looking.samples_seed))
     callbacks += [
@@ -275,15 +373,18 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
         "interrupted": "stopped early by Ctrl-C",
         "diverged": "stopped early because the loss was no longer a number; try a smaller schedule.lr",
     }[metrics["status"]]
+    if metrics["status"] == "finished" and metrics["dev_loss"] == math.inf:
+        how += "; dev has pairs that counts alone hold to be impossible: try model.smoothing=kneser_ney"
     if run_folder.is_relative_to(Path.cwd()):
         run_folder = run_folder.relative_to(Path.cwd())
     logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
-    rate = metrics["fit_seconds"] / max(1, metrics["steps"]) * 1e6
+    steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
+    rate = f" ({metrics['fit_seconds'] / steps * 1e6:.0f} µs a step)" if steps else ""
     rows = [
         ("run", how),
         ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
-        ("model", f"{metrics['parameters']:,} parameters after {metrics['steps']:,} steps"),
-        ("time", f"{metrics['fit_seconds']:.1f} s training ({rate:.0f} µs a step), {seconds:.1f} s in all"),
+        ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
+        ("time", f"{metrics['fit_seconds']:.1f} s training{rate}, {seconds:.1f} s in all"),
         ("folder", str(run_folder)),
     ]
     next_commands = [f"tensorboard --logdir {shlex.quote(logs)}"]

@@ -244,6 +244,8 @@ def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> Non
         run = next(trained.rglob("best.ckpt")).parent
         done = script_in(trained)(*[re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words])
     else:
+        run = next(trained.rglob("best.ckpt")).parent
+        words = [word.replace("outputs/DATE/RUN", str(run)) for word in words]
         # Short; everything else is what the README says.
         done = script_in(tmp_path)(*words, "steps=20")
     assert done.returncode == 0, done.stderr

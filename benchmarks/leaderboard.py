@@ -1,0 +1,137 @@
+"""Every system on the same split, with and without repeated names: the leaderboard of the README.
+
+    python -m benchmarks.leaderboard data=text data.path=names.txt
+
+trains each system as a process of its own, on the data that the arguments name (the bundled names if none), and then a
+mixture of two of them; writes results/leaderboard.json, and the table between the marks in README.md. It takes as long
+as two of the best: half an hour. `--systems 'bigram,4-gram'` trains those whose names begin so, and keeps the other rows;
+`--table` only writes the table again.
+
+The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import measuring
+
+ROOT = Path(__file__).parent.parent
+RESULTS = measuring.RESULTS / "leaderboard.json"
+BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
+
+
+class System(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name: as a reader knows it.
+        arguments: what `train.py` is given.
+        members: the systems that it mixes.
+        published: train and dev loss elsewhere, with repeated names.
+    """
+
+    name: str
+    arguments: str
+    members: tuple[str, ...] = ()
+    published: str = ""
+
+
+SYSTEMS = [
+    System("bigram, counts, one more of everything", "model=ngram model.smoothing=add_k data.block_size=1"),
+    System("bigram, neural", "model=bigram"),
+    System("MLP, lecture 2", "", published="2.126 / 2.170"),
+    System("MLP, the speedrun", "experiment=speedrun"),
+    System("MLP, better initial weights (lecture 3)", "model.init=kaiming", published="2.036 / 2.103"),
+    System("4-gram, Kneser-Ney", "model=ngram data.block_size=3"),
+    System("5-gram, Kneser-Ney", "model=ngram data.block_size=4"),
+    System("6-gram, Kneser-Ney", "model=ngram data.block_size=5"),
+    System("MLP, the best", "experiment=best"),
+    System("mixture of the best MLP and the 6-gram", "model=mixture", ("MLP, the best", "6-gram, Kneser-Ney")),
+]
+# The lecture series' best network, which is not one of this project's.
+WAVENET = "| WaveNet, lecture 5 (published) | 76,579 | | 1.769 | 1.9937 | | | | | |"
+
+
+def train(arguments: list[str], folder: Path) -> dict[str, Any]:
+    """The metrics of one run in a folder."""
+    command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={folder}", "test=true", *arguments]
+    subprocess.run(command, capture_output=True, check=True)
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+def measure(systems: list[System], data: list[str], runs: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Trains systems and fills in their rows."""
+    for unique in (False, True):
+        for number, system in enumerate(systems):
+            folder = runs / f"{number}-{'unique' if unique else 'all'}"
+            arguments = [*system.arguments.split(), *data, f"data.unique={str(unique).lower()}"]
+            if system.members:
+                numbers = [[other.name for other in systems].index(member) for member in system.members]
+                members = ",".join(str(runs / f"{i}-{'unique' if unique else 'all'}") for i in numbers)
+                arguments.append(f"model.members=[{members}]")
+            metrics = train(arguments, folder)
+            rows.setdefault(system.name, {})["unique" if unique else "all"] = metrics
+            print(
+                f"{system.name:45}{'unique' if unique else 'all':8}dev {metrics['dev_loss']:.4f}   "
+                f"test {metrics['test_loss']:.4f}   {metrics['fit_seconds']:.1f} s",
+                flush=True,
+            )
+            measuring.keep("leaderboard", rows)
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """The rows as Markdown, the best dev loss last."""
+    lines = [
+        "| system | parameters | seconds | train | dev | test | train, unique | dev, unique | test, unique | command |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    entries = [(1.9937, WAVENET)]
+    for system in SYSTEMS:
+        if system.name not in rows:
+            continue
+        both = rows[system.name]
+        losses = [f"{both[which][f'{part}_loss']:.3f}" for which in ("all", "unique") for part in PARTS]
+        name = system.name + (f" (published {system.published})" if system.published else "")
+        members = " model.members=[RUN,RUN]" if system.members else ""
+        command = f"`python train.py {system.arguments}{members}".rstrip() + "`"
+        cells = [name, f"{both['all']['parameters']:,}", f"{both['all']['fit_seconds']:.1f}", *losses, command]
+        entries.append((both["all"]["dev_loss"], "| " + " | ".join(cells) + " |"))
+    return "\n".join([*lines, *(line for _, line in sorted(entries, key=lambda entry: -entry[0]))])
+
+
+PARTS = ("train", "dev", "test")
+
+
+def write(rows: dict[str, dict[str, Any]]) -> None:
+    """Puts the table between its marks in README.md."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    readme.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Trains, keeps and writes."""
+    arguments = argparse.ArgumentParser(description="every system on the same split")
+    arguments.add_argument("--systems", default="", help="beginnings of names, separated by commas; all if left out")
+    arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
+    arguments.add_argument("data", nargs="*", help="the data, as train.py takes it")
+    options = arguments.parse_args()
+    rows: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    if not options.table:
+        chosen = [system for system in SYSTEMS if system.name.startswith(tuple(options.systems.split(",")))]
+        with tempfile.TemporaryDirectory() as folder:
+            measure(chosen, options.data, Path(folder), rows)
+    write(rows)
+    print("written: benchmarks/results/leaderboard.json, README.md")
+
+
+if __name__ == "__main__":
+    main()

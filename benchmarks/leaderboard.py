@@ -4,7 +4,7 @@
 
 trains each system as a process of its own, on the data that the arguments name (the bundled names if none), and then a
 mixture of two of them; writes results/leaderboard.json, and the table between the marks in README.md. It takes as long
-as two of the best: half an hour. `--systems 'bigram,4-gram'` trains those whose names begin so, and keeps the other rows;
+as two of the best: half an hour. `--systems bigram,4-gram` trains those whose names begin so, and keeps other rows;
 `--table` only writes the table again.
 
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.

@@ -64,6 +64,8 @@ MISTAKES = [
     ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
     ("train.py", "callbacks.samples=1.5", "callbacks.samples=1.5 is of the wrong type"),
     ("train.py", "hydra.run.dirr=x", "did you mean hydra.run.dir?"),
+    ("train.py", "experiment=lr_range schedule=constant", "schedule.end_lr is not a key of this configuration"),
+    ("train.py", "experiment=lr_range schedule.lr=2", "needs a rate that grows from step to step"),
     ("train.py", "model.hidden", "'model.hidden' cannot be understood"),
     ("train.py", "model.hidden=0", "model.hidden=0 is out of range: it must be at least 1"),
     ("train.py", "seed=${sed}", "sed"),

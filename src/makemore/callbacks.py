@@ -17,15 +17,16 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from makemore import checkpoint, context_table, plots, sampling
+from makemore import checkpoint, context_table, lr_range, plots, sampling
 from makemore.models import Ngram
-from makemore.module import LanguageModule, mean_loss
+from makemore.module import DescendingModule, LanguageModule, mean_loss
 from makemore.randomness import Stream, generator
 
 log = logging.getLogger(__name__)
@@ -175,6 +176,31 @@ class TrainLoss(L.Callback):
         plots.save(figure, folder(trainer) / "loss.png")
         for writer in writers(trainer):
             writer.add_figure("loss", figure, global_step=pl_module.steps_taken)
+
+
+class LRRange(L.Callback):
+    """Keeps each step's rate and loss; at the end draws `lr_range.png`, writes `lr_range.json`, says what was found."""
+
+    def __init__(self) -> None:
+        self._rates: list[float] = []
+        self._losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: DescendingModule, outputs: Any, *_: Any) -> None:  # type: ignore[override]
+        """Takes in the steps just done, each loss with the rate of its step, as the lecture pairs them."""
+        losses = outputs["losses"].tolist()  # (K,), fewer where the run diverged
+        self._losses += losses
+        self._rates += pl_module.learning_rates[: len(losses)]
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
+        """Reads the curve."""
+        found = lr_range.examined(np.array(self._rates), np.array(self._losses))
+        text = json.dumps(found.as_plain(), indent=2)
+        (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")
+        figure = plots.lr_range(found)
+        plots.save(figure, folder(trainer) / "lr_range.png")
+        for writer in writers(trainer):
+            writer.add_figure("lr_range", figure, global_step=pl_module.steps_taken)
+        log.info(f"learning rate: {found.verdict}")
 
 
 class EmbeddingPlot(L.Callback):

@@ -164,7 +164,8 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice} is not a choice{_nearest(choice, error.options)}; allowed: {', '.join(error.options)}"
-    key = str(getattr(cause, "full_key", None) or "")
+    told = re.search(r"full_key: (\S+)", text)  # where a file of an experiment sets it, only the text knows it
+    key = str(getattr(cause, "full_key", None) or (told and told[1]) or "")
     if re.search(r"Key '.*' (is )?not in|No match in the defaults list", text):
         named = re.search(r"Could not override '([^']+)'", text)
         return _unknown_key(named.group(1) if named else key, conf, config_name)

@@ -20,7 +20,9 @@ from makemore.schemas import (
     AdamWConfig,
     BigramConfig,
     DataConfig,
+    ExponentialConfig,
     MixtureConfig,
+    NgramConfig,
     SampleConfig,
     Source,
     TrainConfig,
@@ -84,6 +86,7 @@ def checked(config: DictConfig) -> Any:
         _check_model(typed)
         if isinstance(typed.optimizer, AdamWConfig):
             _check_betas(typed.optimizer.betas)
+        _check_callbacks(typed)
     elif isinstance(typed, SampleConfig) and typed.checkpoint == "":
         raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
     return typed
@@ -161,6 +164,20 @@ def _check_mixture(model: MixtureConfig) -> None:
         raise UserError(f"{weights} has {len(model.weights)} weights for {len(model.members)} members; give one each")
     if not all(0 <= weight < math.inf for weight in model.weights) or not sum(model.weights) > 0:
         raise UserError(f"{weights} is out of range: weights must be at least 0, and one of them above")
+
+
+def _check_callbacks(config: TrainConfig) -> None:
+    schedule, model = config.schedule, config.model
+    if config.callbacks.lr_range and isinstance(model, NgramConfig | MixtureConfig):
+        raise UserError(
+            f"callbacks.lr_range=true is not for model={model.name}, which is fitted without a learning rate"
+        )
+    grows = isinstance(schedule, ExponentialConfig) and schedule.end_lr > schedule.lr
+    if config.callbacks.lr_range and not grows:
+        raise UserError(
+            "callbacks.lr_range=true needs a rate that grows from step to step: schedule=exponential with "
+            f"schedule.end_lr above schedule.lr={schedule.lr}"
+        )
 
 
 def _check_data(data: DataConfig) -> None:

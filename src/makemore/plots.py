@@ -1,6 +1,7 @@
 """The figures that a run leaves, as functions from numbers to a matplotlib Figure."""
 
 import math
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from makemore import context_table as context_table_
+from makemore.lr_range import Examined, Values, short
 from makemore.vocabulary import Vocabulary
 
 Places = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 # Latin, Cyrillic and Greek, without accents.
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
@@ -86,6 +87,46 @@ def smoothed(values: Values, width: int) -> tuple[Values, Values]:
     stretches = [values[i : i + width] for i in range(0, len(values), width)]
     middles = np.array([i * width + (len(stretch) + 1) / 2 for i, stretch in enumerate(stretches)])
     return middles, np.array([stretch.mean() for stretch in stretches])
+
+
+def lr_range(found: Examined) -> Figure:
+    """The loss of a range test against the exponent of the rate, its average, and what was found in it."""
+    exponents = np.log10(found.rates)  # (steps,)
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    single = "." if len(exponents) <= 50 else ""
+    axes.plot(exponents, found.losses, single + "-", color="#9ecae1", linewidth=0.6, label="minibatch", rasterized=True)
+    axes.plot(
+        exponents[: len(found.smoothed)],
+        found.smoothed,
+        color="#08519c",
+        linewidth=1.8,
+        label="average with the steps around",
+    )
+    marks = (
+        (found.steepest, "#969696", ":", "falls fastest at {}"),
+        (found.suggestion, "#238b45", "-", "suggested: {}"),
+        (found.divergence, "#d94801", "--", "rises from {} on"),
+    )
+    for rate, color, style, label in marks:
+        if rate is not None:
+            axes.axvline(math.log10(rate), color=color, linestyle=style, linewidth=1.5, label=label.format(short(rate)))
+    if len(exponents) > 0:
+        low = float(found.losses.min())
+        # A loss above everything on the way down says "too large" and would press the valley flat.
+        high = found.ceiling / 2 if found.suggestion is not None else min(found.ceiling, float(found.losses.max()))
+        margin = 0.05 * max(high - low, 0.1 * high)
+        axes.set_ylim(low - margin, high + margin)
+        seen = exponents[found.losses <= high] if found.suggestion is not None else exponents
+        width = max(float(np.ptp(seen)), 0.1)
+        axes.set_xlim(seen[0] - 0.04 * width, seen[-1] + 0.04 * width)
+    axes.set_title(textwrap.fill(found.verdict, 88), fontsize=11)
+    axes.set_xlabel("log10 of the learning rate, one step each")
+    axes.set_ylabel("loss (nats per character)")
+    axes.grid(alpha=0.3)
+    for handle in figure.legend(loc="outside lower center", ncols=3).get_lines():
+        handle.set_linewidth(2)
+    return figure
 
 
 def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:

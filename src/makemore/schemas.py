@@ -214,6 +214,7 @@ class CallbacksConfig:
     context_table: bool = MISSING
     samples: int = number(at_least=0, at_most=100_000)
     samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
+    lr_range: bool = MISSING
 
 
 @dataclass

@@ -25,6 +25,7 @@ from makemore.callbacks import (
     EmbeddingPlot,
     GracefulInterrupt,
     HeatMap,
+    LRRange,
     Progress,
     Results,
     Samples,
@@ -331,6 +332,8 @@ def make_trainer(
         callbacks.append(TrainLoss(log_every(config), looking.loss_curve))
         if config.trainer.progress_bar:
             callbacks.append(Progress())
+        if looking.lr_range:
+            callbacks.append(LRRange())
     if looking.embedding:
         callbacks.append(EmbeddingPlot())
     if looking.heat_map:

@@ -11,7 +11,8 @@ Read the modules in this order; imports only point up the list.
     datamodule, schedule            the same for Lightning: data, learning rates,
     module, models                  and what trains: in general, and each model
     context_table                   what the table of counts would be for every length of context
-    lr_range, plots, callbacks      what a person looks at
+    lr_range, plots                 what a learning-rate search says; all figures
+    callbacks, diagnostics          what a person looks at while a model trains and afterwards
     execution, training             what a run computes with; one run, start to finish
     run_folder, cli                 where a run writes, and how the two scripts speak to a person
 """

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -51,6 +52,13 @@ def folder(trainer: L.Trainer) -> Path:
 def writers(trainer: L.Trainer) -> list[SummaryWriter]:
     """The TensorBoard writers of the run: one, or none with `logger=none`."""
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def show(trainer: L.Trainer, pl_module: LanguageModule, name: str, figure: Figure) -> None:
+    """Writes a figure as PNG into the run's folder, and gives it to TensorBoard under the same name."""
+    plots.save(figure, folder(trainer) / f"{name}.png")
+    for writer in writers(trainer):
+        writer.add_figure(name, figure, global_step=pl_module.steps_taken)
 
 
 class Progress(L.Callback):
@@ -172,10 +180,7 @@ class TrainLoss(L.Callback):
             self._log(trainer, pl_module.steps_taken, rest=True)
         if not self.draw:
             return
-        figure = plots.loss_curve(torch.cat(self._losses), pl_module.dev_losses)
-        plots.save(figure, folder(trainer) / "loss.png")
-        for writer in writers(trainer):
-            writer.add_figure("loss", figure, global_step=pl_module.steps_taken)
+        show(trainer, pl_module, "loss", plots.loss_curve(torch.cat(self._losses), pl_module.dev_losses))
 
 
 class LRRange(L.Callback):
@@ -196,10 +201,7 @@ class LRRange(L.Callback):
         found = lr_range.examined(np.array(self._rates), np.array(self._losses))
         text = json.dumps(found.as_plain(), indent=2)
         (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")
-        figure = plots.lr_range(found)
-        plots.save(figure, folder(trainer) / "lr_range.png")
-        for writer in writers(trainer):
-            writer.add_figure("lr_range", figure, global_step=pl_module.steps_taken)
+        show(trainer, pl_module, "lr_range", plots.lr_range(found))
         log.info(f"learning rate: {found.verdict}")
 
 
@@ -211,10 +213,8 @@ class EmbeddingPlot(L.Callback):
         table = getattr(pl_module, "C", None)
         if table is None or not table.isfinite().all():
             return
-        figure = plots.embedding(table, pl_module.vocabulary)
-        plots.save(figure, folder(trainer) / "embedding.png")
+        show(trainer, pl_module, "embedding", plots.embedding(table, pl_module.vocabulary))
         for writer in writers(trainer):
-            writer.add_figure("embedding", figure, global_step=pl_module.steps_taken)
             labels = [pl_module.vocabulary.label(i) for i in range(len(pl_module.vocabulary))]
             writer.add_embedding(table.detach().cpu(), metadata=labels, global_step=pl_module.steps_taken, tag="C")
 

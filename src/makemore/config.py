@@ -178,6 +178,11 @@ def _check_callbacks(config: TrainConfig) -> None:
             "callbacks.lr_range=true needs a rate that grows from step to step: schedule=exponential with "
             f"schedule.end_lr above schedule.lr={schedule.lr}"
         )
+    if config.callbacks.update_ratio and config.steps_per_execution not in (None, 1):
+        raise UserError(
+            f"callbacks.update_ratio=true measures single steps, and steps_per_execution={config.steps_per_execution} "
+            "takes them together; add steps_per_execution=1"
+        )
 
 
 def _check_data(data: DataConfig) -> None:

@@ -89,7 +89,8 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
     if gradients is Gradients.auto:
         in_loops = accelerator is Accelerator.cpu and (threads == 1 or operations < MANY_THREADS_FROM)
         gradients = Gradients.compiled if in_loops else Gradients.closed_form
-    steps = config.steps_per_execution or min(MOST_STEPS, max(1, CALL // operations))
+    most = 1 if config.callbacks.update_ratio else MOST_STEPS  # which looks at single steps
+    steps = config.steps_per_execution or min(most, max(1, CALL // operations))
     return Execution(accelerator, threads, gradients, steps)
 
 

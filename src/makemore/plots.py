@@ -3,13 +3,15 @@
 import math
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -25,6 +27,12 @@ Places = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
 # Above this many tokens no labels are drawn: they would be a black cloud.
 MOST_LABELS = 300
+# What a picture of half a figure's width has side by side, and how many units can still be told apart in it.
+PIXELS, MOST_UNITS = 800, 2000
+# A curve of no more points than this shows each.
+FEW_POINTS = 50
+COLORS = {"C": "#08519c", "W1": "#d94801", "b1": "#fdae6b", "W2": "#238b45", "b2": "#a1d99b"}
+OTHER_COLORS = ("#6a51a3", "#636363", "#8c510a", "#c51b8a", "#01665e")
 # The side of the square that an embedding is drawn into, without its margins.
 AXES_INCHES = 6.2
 
@@ -63,11 +71,8 @@ def loss_curve(losses: Tensor, dev_losses: Mapping[int, float]) -> Figure:
         )
         last = max(dev)
         axes.set_title(f"loss by step; dev {dev[last]:.4f} nats per character at the end")
-    axes.set_xlabel("optimizer step")
     axes.set_ylabel("log10 loss (nats per character)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(alpha=0.3)
+    _step_axis(axes)
     for handle in axes.legend(loc="upper right").get_lines():
         handle.set_linewidth(2)
     return figure
@@ -94,8 +99,8 @@ def lr_range(found: Examined) -> Figure:
     exponents = np.log10(found.rates)  # (steps,)
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    single = "." if len(exponents) <= 50 else ""
-    axes.plot(exponents, found.losses, single + "-", color="#9ecae1", linewidth=0.6, label="minibatch", rasterized=True)
+    line = marker(len(exponents)) + "-"
+    axes.plot(exponents, found.losses, line, color="#9ecae1", linewidth=0.6, label="minibatch", rasterized=True)
     axes.plot(
         exponents[: len(found.smoothed)],
         found.smoothed,
@@ -127,6 +132,151 @@ def lr_range(found: Examined) -> Figure:
     for handle in figure.legend(loc="outside lower center", ncols=3).get_lines():
         handle.set_linewidth(2)
     return figure
+
+
+def saturation(looks: Mapping[str, Tensor], bound: float) -> Figure:
+    """Which hidden units are saturated for which examples, and for how many; one column for each time of looking.
+
+    Args:
+        looks: (examples, hidden) bool, under the words that say when.
+        bound: the |h| beyond which an activation counts as saturated.
+    """
+    examples, units = next(iter(looks.values())).shape
+    figure = Figure(figsize=(max(8, 6 * len(looks)), 8), layout="constrained")
+    figure.suptitle(f"hidden units: {units:,}, examples: {examples:,}; white: saturated, |h| > {bound}")
+    shown = min(units, MOST_UNITS)
+    # Where there are more units than pixels side by side, "nearest" would leave some out.
+    interpolation = "nearest" if shown <= PIXELS else "antialiased"
+    rows = figure.subplots(2, len(looks), squeeze=False, sharey="row", height_ratios=[3, 2])
+    for column, (when, flat) in enumerate(looks.items()):
+        shares = flat.double().mean(dim=0).numpy()  # (hidden,)
+        dead = flat.all(dim=0).numpy()  # (hidden,)
+        picture, histogram = rows[0, column], rows[1, column]
+        pixels = flat[:, :shown].float().numpy()
+        picture.imshow(pixels, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation=interpolation)
+        (marks,) = picture.plot(
+            np.flatnonzero(dead[:shown]),
+            np.full(dead[:shown].sum(), 1.015),
+            "v",
+            transform=picture.get_xaxis_transform(),
+            clip_on=False,
+            color="#d94801",
+            markersize=max(2.0, min(6.0, 600 / shown)),
+        )
+        marks.set_in_layout(False)
+        saturated = f"{when}: {100 * shares.mean():.0f} % saturated"
+        picture.set_title(f"{saturated}, {dead.sum():,} of {units:,} units dead", pad=12)
+        picture.set_xlabel("hidden unit" if shown == units else f"hidden unit, the first {shown:,}")
+        picture.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        picture.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        picture.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        histogram.hist(
+            [shares[~dead], shares[dead]],
+            bins=list(np.linspace(0, 1, 21)),
+            stacked=True,
+            color=["#9ecae1", "#d94801"],
+            label=["alive", "dead: saturated for every example"],
+        )
+        histogram.set_xlabel("share of the examples that saturate a unit")
+        histogram.yaxis.set_major_locator(MaxNLocator(integer=True))
+        histogram.grid(alpha=0.3)
+    rows[0, 0].set_ylabel("example")
+    rows[1, 0].set_ylabel("hidden units")
+    figure.legend(*rows[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def update_ratio(steps: Sequence[int], ratios: Mapping[str, Sequence[float]]) -> Figure:
+    """How far single steps move each weight matrix, against its own size.
+
+    Args:
+        steps: when the measured steps had been taken.
+        ratios: log10 of std(update) / std(weights) at each of them, by parameter.
+    """
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for color, (name, values) in zip(colors(ratios), ratios.items(), strict=True):
+        axes.plot(steps, values, marker(len(steps)) + "-", color=color, linewidth=0.9, label=name)
+    axes.axhline(-3, color="black", linestyle="--", linewidth=1.2, label="a thousandth: about right")
+    axes.set_title("how far one step moves the weights, against their own size")
+    axes.set_ylabel("log10 of std(update) / std(weights)")
+    _step_axis(axes)
+    for handle in figure.legend(loc="outside lower center", ncols=6).get_lines():
+        handle.set_linewidth(2)
+    return figure
+
+
+def scales(
+    steps: Sequence[int],
+    weights: Mapping[str, Sequence[float]],
+    gradients: Mapping[str, Sequence[float]],
+    last_weights: Mapping[str, Tensor],
+    last_gradients: Mapping[str, Tensor],
+) -> Figure:
+    """The size of every parameter and of its gradient over time, and the distribution of their entries at the end.
+
+    Args:
+        steps: optimizer steps taken at each look.
+        weights: the root mean square of each parameter at each look.
+        gradients: the same of each parameter's gradient.
+        last_weights: each parameter at the end.
+        last_gradients: each parameter's gradient at the end.
+    """
+    count = len(last_weights)
+    figure = Figure(figsize=(max(11.0, 2.4 * count), 9), layout="constrained")
+    halves = figure.add_gridspec(2, 1)
+    curves, histograms = halves[0].subgridspec(1, 2), halves[1].subgridspec(2, count)
+    for column, (title, sizes) in enumerate((("weights and biases", weights), ("their gradients", gradients))):
+        axes = figure.add_subplot(curves[column])
+        for color, (name, values) in zip(colors(sizes), sizes.items(), strict=True):
+            axes.plot(steps, np.log10(values), marker(len(steps)) + "-", color=color, linewidth=1.2, label=name)
+        axes.set_title(f"size of {title}")
+        axes.set_ylabel("log10 of the root mean square")
+        _step_axis(axes)
+    legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=count)
+    for handle in legend.get_lines():
+        handle.set_linewidth(2)
+    for row, (kind, tensors) in enumerate((("entries", last_weights), ("gradients", last_gradients))):
+        for column, (color, (name, tensor)) in enumerate(zip(colors(tensors), tensors.items(), strict=True)):
+            axes = figure.add_subplot(histograms[row, column])
+            entries = tensor.flatten().double().numpy()
+            entries = entries[np.isfinite(entries)]
+            # Fewer bars for fewer entries: of 27 biases forty would make a comb.
+            axes.hist(entries, bins=min(40, max(5, round(2 * math.sqrt(len(entries))))), color=color)
+            axes.set_title(f"{name}: {kind} at the end", fontsize=10)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.grid(alpha=0.3)
+            if column == 0:
+                axes.set_ylabel("how many")
+            if len(entries) == 0:
+                axes.text(0.5, 0.5, "not numbers", ha="center", transform=axes.transAxes)
+                axes.set_xticks([])
+                axes.set_yticks([])
+    return figure
+
+
+def colors(names: Iterable[str]) -> list[str]:
+    """A colour for each parameter, the same in every figure for those of the lecture's network."""
+    others = cycle(OTHER_COLORS)
+    return [COLORS.get(name) or next(others) for name in names]
+
+
+def marker(points: int) -> str:
+    """A dot for each point of a curve that has so few that a line alone would hide how few."""
+    return "." if points <= FEW_POINTS else ""
+
+
+def _step_axis(axes: Axes) -> None:
+    """Whole steps, with commas between thousands."""
+    left, right = axes.get_xlim()
+    if right - left < 1:  # a single point
+        axes.set_xlim(left - 1, right + 1)
+    axes.set_xlabel("optimizer step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.3)
 
 
 def embedding(C: Tensor, vocabulary: Vocabulary) -> Figure:

@@ -215,6 +215,9 @@ class CallbacksConfig:
     samples: int = number(at_least=0, at_most=100_000)
     samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
     lr_range: bool = MISSING
+    saturation: bool = MISSING
+    update_ratio: bool = MISSING
+    scales: bool = MISSING
 
 
 @dataclass

@@ -34,6 +34,7 @@ from makemore.callbacks import (
 from makemore.checkpoint import BEST, LAST, SavedModel
 from makemore.config import build, replayable
 from makemore.datamodule import WindowDataModule
+from makemore.diagnostics import Saturation, Scales, UpdateRatio
 from makemore.errors import UserError
 from makemore.models import MLP, Bigram, Mixture, Ngram
 from makemore.module import DescendingModule, LanguageModule
@@ -334,6 +335,13 @@ def make_trainer(
             callbacks.append(Progress())
         if looking.lr_range:
             callbacks.append(LRRange())
+    for wanted, callback in (
+        (looking.saturation, Saturation),
+        (looking.update_ratio, UpdateRatio),
+        (looking.scales, Scales),
+    ):
+        if wanted:
+            callbacks.append(callback())
     if looking.embedding:
         callbacks.append(EmbeddingPlot())
     if looking.heat_map:

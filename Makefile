@@ -1,5 +1,5 @@
 # make train: set everything up and run the main job.   make test: the same set-up, then every check.
-# make bench: a plain loop, plain Lightning and this project side by side; five minutes.
+# make bench: a plain loop, plain Lightning and this project side by side; six minutes.
 PYTHON ?= python3
 BIN = .venv/bin
 

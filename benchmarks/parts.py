@@ -3,21 +3,30 @@
     python -m benchmarks.parts
 
 Each part is timed by itself, a thousand times in one compiled loop, best of twenty; together they should be close to
-the whole step, which is timed as training calls it. The floor is the time of the six products at the pace that PyTorch
-reaches on this core for matrices of 512 x 512, which fit in the cache and are large enough for every trick.
+the whole step, which is timed as training calls it. The floor is the time of the six products if all went at the pace
+of the fastest of them, or of PyTorch's product of large matrices if that is faster. Then a whole run is taken apart.
 """
 
+import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numba
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
 from benchmarks import measuring
-from makemore import compiled, mlp
+from makemore import compiled, config, mlp, models, training
 from makemore.schemas import Init
+from makemore.windows import Windows
+
+ROOT = Path(__file__).parent.parent
 
 VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN, ROWS = 27, 3, 10, 200, 32
 REPEATS = 1000
@@ -84,29 +93,70 @@ def whole_step() -> float:
     return best(lambda: network.descend(contexts, targets, rates)) / REPEATS
 
 
-def floor() -> float:
-    """Microseconds of a step's products at the pace of PyTorch's large ones."""
+def large_product_pace() -> float:
+    """Operations a microsecond in PyTorch's product of matrices that fit in the cache and are large enough."""
     torch.set_num_threads(1)
     a, b = torch.randn(512, 512), torch.randn(512, 512)
     out = torch.empty(512, 512)
-    seconds = best(lambda: torch.mm(a, b, out=out)) / 1e6
-    pace = 2 * 512**3 / seconds
-    return mlp.operations(ROWS, VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN) / pace * 1e6
+    return 2 * 512**3 / best(lambda: torch.mm(a, b, out=out))
+
+
+def whole_run(steps: int = 200_000) -> dict[str, float]:
+    """Where the seconds of `fit` go in a run of train.py with everything on."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent[name] += time.perf_counter() - started
+
+        return wrapped
+
+    config.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        nodes = compose("train", [f"steps={steps}"])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.multiple(models.MLP, take_steps=timed("compiled steps", models.MLP.take_steps)),
+        mock.patch.multiple(Windows, gather=timed("gathering examples", Windows.gather)),
+        mock.patch.multiple(
+            _EvaluationLoop, run=timed("evaluations, with checkpoints and samples", _EvaluationLoop.run)
+        ),
+    ):
+        metrics = training.run(config.checked(nodes), nodes, Path(folder))
+    rest = metrics["fit_seconds"] - sum(spent.values())
+    return {**spent, "Lightning, schedule, log, progress bar": rest, "fit": metrics["fit_seconds"]}
 
 
 def main() -> None:
-    """Prints the table; writes results/parts.json."""
-    started = time.perf_counter()
+    """Prints the tables; writes results/parts.json."""
     times = parts()
-    whole, lowest = whole_step(), floor()
+    whole, pace = whole_step(), large_product_pace()
     for name, microseconds in times.items():
         print(f"{name:20}{microseconds:7.2f} µs  {'#' * round(10 * microseconds)}")
-    products = sum(us for name, us in times.items() if name.startswith("product") or name in ("update W1", "update W2"))
-    print(f"{'sum of the parts':20}{sum(times.values()):7.2f} µs, of which the six products {products:.2f} µs")
+    products = {
+        name: us for name, us in times.items() if name.startswith("product") or name in ("update W1", "update W2")
+    }
+    operations = mlp.operations(ROWS, VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN)
+    per_term = 2 * ROWS * HIDDEN
+    terms = {"product h W2": VOCABULARY, "product dz W2'": VOCABULARY, "update W2": VOCABULARY}
+    paces = [per_term * terms.get(name, BLOCK_SIZE * EMB_DIM) / us for name, us in products.items()]
+    floor = operations / max(*paces, pace)
+    print(
+        f"{'sum of the parts':20}{sum(times.values()):7.2f} µs, of which the six products {sum(products.values()):.2f}"
+    )
     print(f"{'a step in training':20}{whole:7.2f} µs")
-    print(f"{'the floor':20}{lowest:7.2f} µs: the products alone, at the pace of large matrices")
-    print(f"measured in {time.perf_counter() - started:.0f} s; {measuring.machine()}")
-    measuring.keep("parts", {"parts": times, "step": whole, "floor": lowest})
+    print(f"{'the floor':20}{floor:7.2f} µs: the six products, all at the pace of the fastest product measured here")
+    print(f"{'for comparison':20}{operations / pace:7.2f} µs: at the pace of PyTorch's product of 512 x 512 x 512")
+    run = whole_run()
+    print("\n200,000 steps of train.py")
+    for name, seconds in run.items():
+        print(f"{name:45}{seconds:7.2f} s  {seconds / run['fit']:5.0%}")
+    print(measuring.machine())
+    measuring.keep("parts", {"parts": times, "step": whole, "floor": floor, "pace": pace, "run": run})
 
 
 if __name__ == "__main__":

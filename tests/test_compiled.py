@@ -1,4 +1,10 @@
+import functools
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -11,7 +17,8 @@ from makemore import compiled, mlp
 from makemore.schemas import Init
 from tests.test_mlp import first_five_names, random_case, seeded
 
-SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
+# Rows on both sides of a block of 32, and of two.
+SIZES = (st.integers(1, 70), st.integers(1, 6), st.integers(1, 8), st.integers(1, 70), st.integers(1, 70))
 
 
 def laid_out(p: mlp.Parameters) -> mlp.Parameters:
@@ -122,3 +129,71 @@ def test_where_nothing_can_be_kept_functions_are_compiled_all_the_same(monkeypat
 
     monkeypatch.setattr(numba, "njit", nowhere)
     assert compiled.jit(math.sqrt) is math.sqrt
+
+
+def test_a_lecture_sized_run_in_float64_is_autograds_for_hundreds_of_steps() -> None:
+    p, _, _ = random_case(27, 3, 10, 200, 32)
+    contexts = torch.randint(27, (300, 32, 3), generator=seeded(2))
+    targets = torch.randint(27, (300, 32), generator=seeded(3))
+    trained = laid_out(p)
+    losses = compiled.Network(trained, zeros_like(trained)).descend(contexts, targets, [0.1] * 300)
+    for k in range(300):
+        loss = mlp.loss(p, contexts[k], targets[k])
+        assert losses[k].item() == pytest.approx(loss.item(), abs=1e-8)
+        for parameter, gradient in zip(p, torch.autograd.grad(loss, p), strict=True):
+            parameter.data.sub_(gradient, alpha=0.1)
+
+
+OPTIMIZERS: list[Callable[..., torch.optim.Optimizer]] = [
+    functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    torch.optim.Adagrad,
+    torch.optim.RMSprop,
+    functools.partial(torch.optim.AdamW, fused=True),
+    torch.optim.NAdam,
+    torch.optim.Adamax,
+]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_any_optimizer_takes_the_same_steps_with_compiled_gradients(make: Callable[..., torch.optim.Optimizer]) -> None:
+    drawn, _, _ = random_case(27, 3, 10, 20, 32)
+    p = laid_out(drawn)
+    gradients = zeros_like(p)
+    network, parameters = compiled.Network(p, gradients), [torch.nn.Parameter(q) for q in p]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    ours, theirs = make(parameters, lr=0.01), make(drawn, lr=0.01)
+    for k in range(50):
+        contexts = torch.randint(27, (32, 3), generator=seeded(k))
+        targets = torch.randint(27, (32,), generator=seeded(k + 100))
+        network.loss_and_gradients(contexts, targets)
+        ours.step()
+        theirs.zero_grad()
+        mlp.loss(drawn, contexts, targets).backward()  # type: ignore[no-untyped-call]
+        theirs.step()
+    for a, b in zip(p, drawn, strict=True):
+        torch.testing.assert_close(a, b.detach(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "full"])
+def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp_path: Path, harm: str) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PREPARE]
+    if harm == "damaged":
+        assert subprocess.run(command, env=environment, check=False).returncode == 0
+        kept = [*tmp_path.rglob("compiled.*.nb?")]
+        assert kept
+        for number, path in enumerate(kept):
+            path.write_bytes(path.read_bytes()[: 100 * (number % 2)])
+    else:
+        command[-1] = FULL + PREPARE
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+PREPARE = "from makemore import compiled; compiled.prepare()"
+FULL = """
+from numba.core import caching
+def full(*arguments):
+    raise OSError(28, "No space left on device")
+caching.IndexDataCacheFile._save_data = full
+"""

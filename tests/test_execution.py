@@ -52,7 +52,7 @@ def test_a_gpu_takes_large_networks_only_unless_it_is_asked_for(monkeypatch: pyt
 
 
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="trainer=gpu: PyTorch finds no GPU"):
+    with pytest.raises(UserError, match="trainer=gpu: PyTorch finds no CUDA GPU"):
         chosen("trainer=gpu")
     monkeypatch.setattr(execution, "has_gpu", lambda: True)
     with pytest.raises(UserError, match=r"model\.gradients=compiled is for the CPU"):

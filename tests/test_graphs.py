@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -6,16 +8,28 @@ from tests.test_compiled import zeros_like
 from tests.test_mlp import random_case, seeded
 
 
-@pytest.mark.parametrize("steps", [1, graphs.LENGTH, graphs.LENGTH + 1, 2 * graphs.LENGTH + 30])
-def test_recorded_steps_are_the_steps_taken_one_by_one(steps: int) -> None:
+@pytest.mark.parametrize("steps", [1, 7, graphs.LENGTH, graphs.LENGTH + 1, 2 * graphs.LENGTH + 30])
+def test_recorded_steps_are_the_steps_taken_one_by_one_and_none_is_taken_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
     """Without a GPU: the recording is replaced by the function itself."""
+    step = mlp.loss_and_gradients
     drawn, _, _ = random_case(9, 3, 2, 7, 5)
     recorded, single = (mlp.Parameters(*(q.detach().clone() for q in drawn)) for _ in range(2))
     contexts = torch.randint(9, (steps, 5, 3), generator=seeded(2))
     targets = torch.randint(9, (steps, 5), generator=seeded(3))
     rates = torch.linspace(0.1, 0.01, steps, dtype=torch.float64).tolist()
     descent = graphs.Descent(recorded, zeros_like(recorded), contexts, capture=lambda function: function)
+    taken = 0
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        return step(*arguments)
+
+    monkeypatch.setattr(mlp, "loss_and_gradients", counted)
     losses = descent.descend(contexts, targets, rates)
+    assert taken == steps
     gradients, expected = zeros_like(single), []
     for k, rate in enumerate(rates):
         expected.append(mlp.loss_and_gradients(single, contexts[k], targets[k], gradients).item())

@@ -4,15 +4,18 @@ The products of one step of the lecture's run are 2.2 million multiplications an
 today. To start PyTorch's twenty operations for them takes as long again, and its products are made for larger matrices.
 Here a whole chunk of steps is one call.
 
-A processor adds and multiplies sixteen neighbours at once, so every product is written with `hidden`, the longest
-dimension, as the inner one, and W2 is kept as its transpose. Then two forms of product are enough, `add_product` and
-`inner_products`. Both work on two rows and four terms at a time, so that what is loaded is used more than once, and
-on blocks of rows that stay in the cache while a large matrix passes by.
+A processor adds and multiplies four to sixteen neighbours at once, so every product is written with `hidden`, the
+longest dimension, as the inner one, and W2 is kept as its transpose. Then two forms of product are enough,
+`add_product` and `inner_products`. Both work on two rows and four terms at a time, so that what is loaded is used more
+than once, and on blocks of rows that stay in the cache while a large matrix passes by.
 
 Names are those of `makemore.mlp`: e, h, z, then dz, dh, da, de. All arrays are contiguous unless said otherwise.
 """
 
+import contextlib
 import functools
+import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -29,9 +32,14 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., object])
 
+log = logging.getLogger(__name__)
+
+# One for each function below, and one more.
+ATTEMPTS = 20
+
 # How far floating point may be rearranged. As written, but that a product and a sum may be rounded once:
 EXACT = {"contract"}
-# and sums in any order, so that they can be taken 16 at a time. What is not a number stays so: training ends by it.
+# and sums in any order, so that they can be taken many at a time. What is not a number stays so: training ends by it.
 REORDERED = {"contract", "reassoc", "arcp", "nsz"}
 # Rows of a block: 25 KB at 200 hidden units.
 BLOCK = 32
@@ -154,7 +162,7 @@ def exp(x: np.float32) -> np.float32:
     """The exponential of a float32 of at most 0, to 2e-7 of its value; of less than -87 as of -87.
 
     x = k ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^k e^r: the power of two is written into the exponent's bits, and the
-    Taylor series of e^r ends after r^6, where 1e-7 is left. (A library's exp cannot be taken 16 at a time.)
+    Taylor series of e^r ends after r^6, where 1e-7 is left. (A library's exp cannot be taken many at a time.)
     """
     x = np.float32(-87) if x < np.float32(-87) else x  # written so that what is not a number stays so
     k = np.floor(x * np.float32(1.442695041) + np.float32(0.5))
@@ -275,6 +283,7 @@ def step(
     e, h, hm, dz, da, de = work
     dropout = len(mask) > 0
 
+    # Forward: e = C[x];  h = tanh(e W1 + b1);  z = (m h) W2 + b2, which dz holds at first.
     look_up(e, p.C, contexts)
     h[:] = 0
     add_product(h, e, p.W1)
@@ -286,8 +295,10 @@ def step(
         hm = h
     inner_products(dz, hm, p.W2t)
     add_to_rows(dz, p.b2)
+    # dz = scale (softmax(z) - 1_y) / B, and everything below is `scale` times its formula.
     loss = cross_entropy(dz, targets, scale / len(targets))
 
+    # Back: dh = m (dz W2');  da = dh (1 - h^2);  de = da W1'.
     da[:] = 0
     add_product(da, dz, p.W2t)
     if dropout:
@@ -295,6 +306,7 @@ def step(
     through_tanh(da, h)
     inner_products(de, da, p.W1)
 
+    # dW2 = (m h)' dz;  db2 = sum_B dz;  dW1 = e' da;  db1 = sum_B da;  dC = rows of de added up at their ids.
     add_product(out.W2t, dz.T, hm)
     add_rows(out.b2, dz)
     add_product(out.W1, e.T, da)
@@ -363,14 +375,43 @@ def _arrays(p: mlp.Parameters) -> Arrays:
     return Arrays(p.C.numpy(), p.W1.numpy(), p.b1.numpy(), p.W2.t().numpy(), p.b2.numpy())
 
 
+def kept_in() -> Path | None:
+    """The folder in which the compiled functions are kept; None if there is none."""
+    folder = getattr(getattr(step, "stats", None), "cache_path", None)
+    return None if folder is None else Path(folder)
+
+
 def is_ready() -> bool:
-    """Whether a process before this one has left the compiled functions on disk."""
-    folder = step.stats.cache_path  # type: ignore[attr-defined]
-    return folder is not None and any(Path(folder).glob("compiled.descend-*.nbi"))
+    """Whether the compiled functions seem to be on disk already."""
+    folder = kept_in()
+    return folder is not None and any(folder.glob("compiled.descend-*.nbi"))
 
 
 def prepare() -> None:
-    """Compiles for float32, or reads what was compiled before, by training the smallest network there is."""
+    """Compiles for float32, or reads what was compiled before, by training the smallest network there is.
+
+    Functions on disk that cannot be read are compiled anew; those that cannot be written are for this process alone.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return train_the_smallest()
+        except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+            # What was compiled stays so, each time one more: writing fails only after compiling.
+            log.debug(f"compiled functions: {error!r}")
+            forget()
+    return train_the_smallest()
+
+
+def forget() -> None:
+    """Deletes the compiled functions from disk, as far as that is allowed."""
+    folder = kept_in()
+    for path in [] if folder is None else [*folder.glob("compiled.*.nbi"), *folder.glob("compiled.*.nbc")]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def train_the_smallest() -> None:
+    """Takes the two ways into the compiled functions once."""
     p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
     network = Network(p, gradients)
     network.loss_and_gradients(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))

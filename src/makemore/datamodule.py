@@ -141,7 +141,7 @@ class WindowDataModule(L.LightningDataModule):
         eval_every: steps between two looks at dev.
         seed: the run's seed, for the minibatches.
         steps_per_execution: the most minibatches in one Lightning batch. It and `device` may be changed until training.
-        device: where minibatches are gathered.
+        device: where minibatches and evaluation batches are gathered.
 
     After `setup`: `vocabulary`, `documents` (how many there are), `known` (fingerprints of the training documents),
     and the `Windows` `train`, `dev` and `test`.
@@ -231,5 +231,5 @@ class WindowDataModule(L.LightningDataModule):
         return self.evaluation(self.test)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
-        """Batches that cover some windows once."""
-        return EvaluationBatches(windows)
+        """Batches that cover some windows once, on the device where minibatches are gathered."""
+        return EvaluationBatches(windows.to(self.device))

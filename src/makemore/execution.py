@@ -63,7 +63,7 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
         data: after its `setup`.
 
     Raises:
-        UserError: there is no GPU where one is asked for, or compiled steps are asked for on one.
+        UserError: there is no CUDA GPU where one is asked for, or compiled steps are asked for on one.
     """
     model, accelerator = config.model, config.trainer.accelerator
     if isinstance(model, NgramConfig | MixtureConfig):
@@ -82,7 +82,7 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
         accelerator = Accelerator.gpu if by_size else Accelerator.cpu
     if accelerator is Accelerator.gpu:
         if not has_gpu():
-            raise UserError("trainer=gpu: PyTorch finds no GPU on this machine; use trainer=cpu")
+            raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
         if gradients is Gradients.compiled:
             raise UserError("model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto")
     threads = config.trainer.threads
@@ -95,5 +95,5 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
 
 
 def has_gpu() -> bool:
-    """Whether PyTorch finds a GPU."""
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    """Whether PyTorch finds a GPU that it drives with CUDA; others lack the float64 that losses are summed in."""
+    return torch.cuda.is_available()

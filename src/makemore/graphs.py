@@ -15,7 +15,7 @@ from makemore import mlp
 
 Capture = Callable[[Callable[[], None]], Callable[[], Any]]
 
-# Steps in one recording: 20 operations each, a few thousand nodes.
+# Steps in one recording at most: 20 operations each, a few thousand nodes.
 LENGTH = 100
 
 
@@ -37,12 +37,15 @@ def cuda_graph(function: Callable[[], None]) -> Callable[[], Any]:
 
 
 class Descent:
-    """Plain gradient descent in recordings of `LENGTH` steps.
+    """Plain gradient descent, recorded.
+
+    A recording is as long as the first call, but no longer than `LENGTH` steps; steps that do not fill a recording are
+    taken one by one.
 
     Args:
         p: the parameters, changed in place.
         gradients: to write over, shaped as `p`.
-        contexts: (K, B, block_size) any minibatches of the run: their shape counts.
+        contexts: (K, B, block_size) minibatches as they will come: their shape counts.
         capture: records a function; a test without a GPU gives one that calls it.
     """
 
@@ -51,31 +54,37 @@ class Descent:
     ) -> None:
         self._p = p
         self._gradients = gradients
-        self._contexts = contexts[:1].repeat(LENGTH, 1, 1)  # (LENGTH, B, block_size)
-        self._targets = torch.zeros_like(self._contexts[..., 0])  # (LENGTH, B)
+        self.length = min(LENGTH, len(contexts))
+        self._contexts = contexts[: self.length].clone()  # (length, B, block_size)
+        self._targets = torch.zeros_like(self._contexts[..., 0])  # (length, B)
         # Rates of zero while the recording is made: what runs then must not train.
-        self._rates = torch.zeros(LENGTH, dtype=p.b1.dtype, device=p.b1.device)
+        self._rates = torch.zeros(self.length, dtype=p.b1.dtype, device=p.b1.device)
         self._losses = torch.zeros_like(self._rates)
         self._replay = capture(self._steps)
 
     def _steps(self) -> None:
-        for k in range(LENGTH):
-            self._losses[k] = mlp.loss_and_gradients(self._p, self._contexts[k], self._targets[k], self._gradients)
-            for parameter, gradient in zip(self._p, self._gradients, strict=True):
-                parameter.sub_(gradient * self._rates[k])
+        for k in range(self.length):
+            self._losses[k] = self._step(self._contexts[k], self._targets[k], self._rates[k])
+
+    def _step(self, contexts: Tensor, targets: Tensor, rate: Tensor) -> Tensor:
+        loss = mlp.loss_and_gradients(self._p, contexts, targets, self._gradients)
+        for parameter, gradient in zip(self._p, self._gradients, strict=True):
+            parameter.sub_(gradient * rate)
+        return loss
 
     @torch.inference_mode()
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor:
         """K steps on contexts (K, B, block_size) and targets (K, B): the K losses before them."""
         losses = torch.empty(len(rates), dtype=self._losses.dtype, device=self._losses.device)  # (K,)
         all_rates = torch.tensor(rates, dtype=self._rates.dtype, device=self._rates.device)  # (K,)
-        for first in range(0, len(rates), LENGTH):
-            count = min(LENGTH, len(rates) - first)
-            part = slice(first, first + count)
-            self._contexts[:count] = contexts[part]
-            self._targets[:count] = targets[part]
-            self._rates.zero_()  # what is left of a last, shorter part takes steps of no length
-            self._rates[:count] = all_rates[part]
+        recorded = len(rates) - len(rates) % self.length
+        for first in range(0, recorded, self.length):
+            part = slice(first, first + self.length)
+            self._contexts.copy_(contexts[part])
+            self._targets.copy_(targets[part])
+            self._rates.copy_(all_rates[part])
             self._replay()
-            losses[part] = self._losses[:count]
+            losses[part] = self._losses
+        for k in range(recorded, len(rates)):
+            losses[k] = self._step(contexts[k], targets[k], all_rates[k])
         return losses

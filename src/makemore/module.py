@@ -70,7 +70,7 @@ class LanguageModule(L.LightningModule):
         self._dev_count += len(batch.targets)
 
     def on_validation_epoch_start(self) -> None:
-        """Begins a new dev loss, summed in float64."""
+        """Begins a new dev loss."""
         self._dev_sum = 0.0
         self._dev_count = 0
 
@@ -271,7 +271,7 @@ def summed_loss(module: LanguageModule, batch: Batch) -> Tensor:
 
 
 def mean_loss(module: LanguageModule, batches: Iterable[Batch]) -> float:
-    """Mean cross-entropy over all examples, in nats per token, summed in float64."""
+    """Mean cross-entropy over all examples, in nats per token; the sums of pieces are added in float64."""
     module.eval()
     total, count = 0.0, 0
     for batch in batches:

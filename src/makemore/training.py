@@ -156,7 +156,7 @@ def make_ready(chosen: execution.Execution, data: WindowDataModule) -> None:
     log.info(f"computing: {chosen}")
     torch.set_num_threads(chosen.threads)
     data.steps_per_execution = chosen.steps_per_execution
-    if chosen.accelerator is Accelerator.gpu and torch.cuda.is_available():
+    if chosen.accelerator is Accelerator.gpu:
         data.device = "cuda"
     if chosen.gradients is Gradients.compiled:
         if not compiled.is_ready():
@@ -395,7 +395,7 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
         ("run", how),
         ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
         ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
-        ("time", f"{metrics['fit_seconds']:.1f} s training{rate}, {seconds:.1f} s in all"),
+        ("time", f"{metrics['fit_seconds']:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
         ("folder", str(run_folder)),
     ]
     next_commands = [f"tensorboard --logdir {shlex.quote(logs)}"]

@@ -124,9 +124,9 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # The folder was made for this run alone: what is in it is the configuration and the log.
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    # Lightning 2.6 on PyTorch 2.13, of itself.
-    # Models that are fitted at once.
+    # Models that are fitted at once have no optimizer, and are meant to have none.
     warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")
+    # Lightning 2.6 on PyTorch 2.13, of itself.
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from makemore import bigram
 from tests.conftest import Train
@@ -57,3 +59,24 @@ def test_on_the_bundled_names_it_reaches_the_loss_of_counting(train: Train) -> N
     counted = train("model=ngram", "model.smoothing=add_k", "data.block_size=1", *QUIET)
     for split in ("train_loss", "dev_loss"):
         assert descended.metrics[split] == pytest.approx(counted.metrics[split], abs=0.01)
+
+
+@pytest.mark.parametrize("model", [("model=bigram", "steps=20"), ("model=ngram", "data.block_size=1")])
+def test_bigram_runs_leave_the_heat_map_and_tensorboard_has_it(train: Train, model: tuple[str, ...]) -> None:
+    run = train(*model, "callbacks.samples=0")
+    assert (run.folder / "bigram.png").stat().st_size > 100_000
+    events = EventAccumulator(str(run.folder))
+    events.Reload()
+    assert "bigram" in events.Tags()["images"]
+
+
+def test_a_map_that_could_not_be_read_is_not_drawn(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = tmp_path / "names.txt"
+    words = ["".join(chr(0x20000 + 7 * i + j) for j in range(3)) for i in range(12)]
+    names.write_text("\n".join(words), encoding="utf-8")
+    with caplog.at_level(logging.INFO, logger="makemore"):
+        run = train("model=ngram", "data.block_size=1", "data=text", f"data.path={names}", "logger=none")
+    assert not (run.folder / "bigram.png").exists()
+    assert "bigram.png is drawn for up to" in caplog.text

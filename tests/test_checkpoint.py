@@ -19,7 +19,7 @@ SETTINGS = {"model": "mlp", "block_size": 2}
 
 def content(**changes: Any) -> dict[str, Any]:
     p = mlp.initial(4, 2, 3, 5, Init.normal, torch.Generator().manual_seed(1))
-    described = checkpoint.describe(VOCABULARY, SETTINGS, 7, torch.tensor([3]), [])
+    described = checkpoint.describe(VOCABULARY, SETTINGS, 7, torch.tensor([3]), [], ["a", "b"])
     return {"state_dict": p._asdict(), checkpoint.KEY: described | changes}
 
 
@@ -145,3 +145,47 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
         with pytest.raises(UserError):
             checkpoint.load(path)
     assert not mark.exists()
+
+
+def ngram_content(**changes: torch.Tensor) -> dict[str, Any]:
+    from makemore import ngram
+    from makemore.schemas import Smoothing
+    from makemore.windows import Windows
+
+    windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
+    made = content(settings={"model": "ngram", "block_size": 2})
+    made["state_dict"] = ngram.fit(windows, 4, Smoothing.kneser_ney)._asdict() | changes
+    return made
+
+
+def bigram_content(W: torch.Tensor, block_size: int = 1) -> dict[str, Any]:
+    return {**content(settings={"model": "bigram", "block_size": block_size}), "state_dict": {"W": W}}
+
+
+def test_other_models_are_read(tmp_path: Path) -> None:
+    contexts = torch.tensor([[0, 0], [1, 2]])
+    counts = checkpoint.load(saved(tmp_path / "ngram.ckpt", ngram_content()))
+    torch.testing.assert_close(counts.logits(contexts).exp().sum(1), torch.ones(2))
+    W = torch.randn(4, 4)
+    network = checkpoint.load(saved(tmp_path / "bigram.ckpt", bigram_content(W)))
+    assert torch.equal(network.logits(contexts[:, 1:]), W[contexts[:, 1]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ngram_content(keys=torch.arange(100, 100 + len(ngram_content()["state_dict"]["keys"]))),
+        ngram_content(targets=ngram_content()["state_dict"]["targets"].to(torch.complex64)),
+        ngram_content(backoff=-ngram_content()["state_dict"]["backoff"]),
+        ngram_content(starts=ngram_content()["state_dict"]["starts"].flip(0)),
+        ngram_content(V=torch.tensor(5)),
+        bigram_content(torch.randn(4, 4).to_sparse()),
+        bigram_content(torch.randn(4, 4, device="meta")),
+        bigram_content(torch.randn(3, 4)),
+        bigram_content(torch.randn(4, 4), block_size=10**12),
+        content(tokens=[".", "a", "b", "\ud800"]),
+    ],
+)
+def test_parts_of_other_models_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="do not fit together"):
+        checkpoint.load(saved(tmp_path / "x.ckpt", wrong))

@@ -59,7 +59,7 @@ MISTAKES = [
     ("sample.py", "checkpoint=/dev/zero", "cannot be read"),
     ("sample.py", "--multi n=1,2", "takes no sweep"),
     ("train.py", "optimizer=null", "a group takes the name of a choice"),
-    ("train.py", "model.name=cnn", "model.name=cnn is not a model; allowed: mlp"),
+    ("train.py", "model.name=cnn", "model.name=cnn is not what model=mlp is called"),
     ("train.py", "trainer.accelerator=abc", "allowed: auto, cpu, gpu"),
     ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
     ("train.py", "callbacks.samples=1.5", "callbacks.samples=1.5 is of the wrong type"),

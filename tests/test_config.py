@@ -47,6 +47,9 @@ def test_help_names_every_choice(choice: str) -> None:
         (["model=mixture", "model.members=[a,b]", "model.weights=[1]"], "has 1 weights for 2 members"),
         (["model=mixture", "model.members=[a]", "model.weights=[-1]"], "model.weights=[-1.0] is out of range"),
         (["model=mixture", "model.members=[a]", "model.weights=[0]"], "model.weights=[0.0] is out of range"),
+        (["model=mixture", "model.members=[a,b]", "model.weights=[1e308,1e308]"], "their sum finite"),
+        (["model=mixture", "model.members=[[a]]"], "must name runs"),
+        (["experiment=context_table", "data.block_size=260"], "data.block_size=260 is too long"),
     ],
 )
 def test_what_does_not_go_with_a_model_is_refused(overrides: list[str], complaint: str) -> None:

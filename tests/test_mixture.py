@@ -68,8 +68,8 @@ def test_examples_that_no_member_holds_possible_do_not_spoil_the_weights() -> No
 
 @pytest.fixture
 def members(train: Train) -> list[Run]:
-    network = train("steps=3000", "schedule.lr=0.1", "model.init=kaiming", *QUIET)
-    return [network, train("model=ngram", "data.block_size=4", *QUIET)]
+    network = train("steps=3000", "schedule.lr=0.1", "model.init=kaiming", "test=true", *QUIET)
+    return [network, train("model=ngram", "data.block_size=4", "test=true", *QUIET)]
 
 
 def named(runs: list[Run]) -> str:
@@ -80,7 +80,9 @@ def test_a_mixture_of_runs_beats_each_of_them_and_its_checkpoint_stands_by_itsel
     train: Train, members: list[Run]
 ) -> None:
     mixed = train("model=mixture", named(members), "test=true", *QUIET)
+    # Its weights were fitted on dev; the test split knows nothing of them.
     assert mixed.metrics["dev_loss"] < min(run.metrics["dev_loss"] for run in members)
+    assert mixed.metrics["test_loss"] < min(run.metrics["test_loss"] for run in members)
     assert mixed.metrics["parameters"] == sum(run.metrics["parameters"] for run in members) + 1
     before = checkpoint.load(mixed.folder)
     for run in members:
@@ -91,7 +93,7 @@ def test_a_mixture_of_runs_beats_each_of_them_and_its_checkpoint_stands_by_itsel
     torch.testing.assert_close(after.logits(contexts).exp().sum(1), torch.ones(50), check_dtype=False)
     assert torch.equal(after.logits(contexts), before.logits(contexts))
     # A mixture may be a member in turn; of itself alone it is itself.
-    again = train("model=mixture", named([mixed]), *QUIET)
+    again = train("model=mixture", named([mixed, mixed]), *QUIET)
     assert again.metrics["dev_loss"] == pytest.approx(mixed.metrics["dev_loss"], abs=1e-6)
 
 
@@ -104,6 +106,12 @@ def test_members_that_do_not_belong_together_are_refused(train: Train, members: 
     other_split = train("steps=5", "data.split_seed=1", *QUIET)
     with pytest.raises(UserError, match=rf"model\.members={other_split.folder} was trained on another split"):
         train("model=mixture", named([members[1], other_split]), *QUIET)
+    other_dev = train("steps=5", "data.splits=[0.8,0.15,0.05]", *QUIET)
+    with pytest.raises(UserError, match=rf"model\.members={other_dev.folder} was trained on another split"):
+        train("model=mixture", named([members[1], other_dev]), *QUIET)
+    diverged = train("steps=500", "schedule.lr=1e38", *QUIET)
+    with pytest.raises(UserError, match=rf"model\.members={diverged.folder} has diverged"):
+        train("model=mixture", named([members[1], diverged]), *QUIET)
     names = tmp_path / "names.txt"
     names.write_text("\n".join(["emma", "ava", "mia", "amelia", "ella", "eva", "liam", "lia", "ali", "mila"]))
     other_alphabet = train("steps=5", "data=text", f"data.path={names}", *QUIET)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from makemore import plots
+from makemore.context_table import Row
 from makemore.vocabulary import Vocabulary
 
 
@@ -98,3 +99,20 @@ def test_embedding_labels_every_token_and_colours_vowels(dimensions: int, tmp_pa
         warnings.simplefilter("error")  # a missing glyph would warn
         plots.save(figure, tmp_path / "embedding.png")
     assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_heat_map_writes_every_pair_and_its_number() -> None:
+    vocabulary = Vocabulary((".", "a", "b"))
+    numbers = torch.arange(9).view(3, 3)
+    texts = [[str(number) for number in row] for row in numbers.tolist()]
+    figure = plots.heat_map(numbers, texts, vocabulary, "how often")
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written[::2] == [a + b for a in ".ab" for b in ".ab"]
+    assert written[1::2] == [str(number) for number in range(9)]
+
+
+def test_the_context_table_shows_each_length() -> None:
+    table = [Row(n, 27**n, 20 * n, 0.1, 0.05 * n, 2.0, 2.5, 2.2) for n in (1, 2, 3)]
+    counts, losses = plots.context_table(table).axes
+    assert [np.asarray(line.get_ydata()).tolist() for line in counts.lines] == [[27, 729, 19683], [20, 40, 60]]
+    assert len(losses.lines) == 3

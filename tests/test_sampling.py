@@ -31,6 +31,7 @@ def model(log_probabilities: list[list[float]], known: tuple[str, ...] = ()) -> 
         state={},
         members=[],
         size=0,
+        held_out=[],
     )
 
 

@@ -226,14 +226,20 @@ class HeatMap(L.Callback):
     """
 
     def on_train_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
-        """Draws the map, if the characters are few enough to be read."""
+        """Draws the map, if the characters are few and plain enough to be read."""
         size = len(pl_module.vocabulary)
-        if pl_module.settings["block_size"] != 1 or size > MOST_CELLS:
+        if pl_module.settings["block_size"] != 1 or pl_module.status == "diverged":
+            return
+        labels = [plots.drawable(pl_module.vocabulary.label(i)) for i in range(size)]
+        if size > MOST_CELLS or any(len(label) > 1 for label in labels):
+            log.info(f"bigram.png is drawn for up to {MOST_CELLS} characters that its font has; here are {size} others")
             return
         if isinstance(pl_module, Ngram):
             train = trainer.datamodule.train  # type: ignore[attr-defined]
-            contexts, targets = train.gather(torch.arange(len(train)))
-            values = torch.bincount(contexts[:, 0] * size + targets, minlength=size**2).view(size, size)
+            pairs = torch.zeros(size**2, dtype=torch.int64)
+            for batch in trainer.datamodule.evaluation(train):  # type: ignore[attr-defined]
+                pairs += torch.bincount(batch.contexts[:, 0] * size + batch.targets, minlength=size**2)
+            values = pairs.view(size, size)
             texts, title = [[str(count) for count in row] for row in values.tolist()], "how often each pair occurs"
         else:
             every = torch.arange(size, device=pl_module.device).unsqueeze(1)  # (vocabulary, 1)
@@ -241,10 +247,7 @@ class HeatMap(L.Callback):
                 values = pl_module(every).softmax(1).cpu()  # (vocabulary, vocabulary)
             texts = [[f"{100 * p:.1f}" if p >= 5e-4 else "0" for p in row] for row in values.tolist()]
             title = "how likely each character follows, in percent"
-        figure = plots.heat_map(values, texts, pl_module.vocabulary, title)
-        plots.save(figure, folder(trainer) / "bigram.png")
-        for writer in writers(trainer):
-            writer.add_figure("bigram", figure, global_step=pl_module.steps_taken)
+        show(trainer, pl_module, "bigram", plots.heat_map(values, texts, pl_module.vocabulary, title))
 
 
 class ContextTable(L.Callback):
@@ -262,12 +265,9 @@ class ContextTable(L.Callback):
         )
         table = list(lengths)
         log.info("\n" + context_table.as_text(table))
-        rows = [row._asdict() | {"unsmoothed": row.unsmoothed if row.impossible == 0 else None} for row in table]
-        (folder(trainer) / "context_table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-        figure = plots.context_table(table)
-        plots.save(figure, folder(trainer) / "context_table.png")
-        for writer in writers(trainer):
-            writer.add_figure("context_table", figure, global_step=pl_module.steps_taken)
+        rows = json.dumps([row._asdict() for row in table], indent=2)
+        (folder(trainer) / "context_table.json").write_text(rows + "\n", encoding="utf-8")
+        show(trainer, pl_module, "context_table", plots.context_table(table))
 
 
 class Samples(L.Callback):

@@ -24,6 +24,7 @@ from makemore.vocabulary import Vocabulary
 
 KEY = "makemore"
 FORMAT = 1
+LONGEST = 10**6  # ids in a context, as in the configuration
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
@@ -44,6 +45,7 @@ class SavedModel:
         state: the model's tensors.
         members: settings and members of each model that a mixture consists of; empty for any other.
         size: how many free numbers the model has.
+        held_out: `corpus.digest` of the dev and of the test documents of its run.
     """
 
     logits: Logits
@@ -55,10 +57,16 @@ class SavedModel:
     state: dict[str, Tensor]
     members: list[dict[str, Any]]
     size: int
+    held_out: list[str]
 
 
 def describe(
-    vocabulary: Vocabulary, settings: dict[str, Any], step: int, known: Tensor, members: list[dict[str, Any]]
+    vocabulary: Vocabulary,
+    settings: dict[str, Any],
+    step: int,
+    known: Tensor,
+    members: list[dict[str, Any]],
+    held_out: list[str],
 ) -> dict[str, Any]:
     """What stands beside the parameters in a checkpoint: tensors and plain values only."""
     return {
@@ -68,6 +76,7 @@ def describe(
         "step": step,
         "known": known,
         "members": members,
+        "held_out": held_out,
     }
 
 
@@ -142,18 +151,20 @@ def _model(path: Path, content: Any) -> SavedModel:
         raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
     try:
         tokens, settings, step, known = ours["tokens"], ours["settings"], ours["step"], ours["known"]
-        members = ours.get("members", [])
+        members, held_out = ours.get("members", []), ours.get("held_out", [])
         block_size = settings["block_size"]
         sound = (
-            all(isinstance(token, str) and len(token) == 1 for token in tokens)
+            all(isinstance(token, str) and len(token) == 1 and not "\ud800" <= token <= "\udfff" for token in tokens)
             and tokens[0] == BOUNDARY
             and len(set(tokens)) == len(tokens)
             and type(step) is int
             and known.dtype == torch.int64
-            and known.layout == torch.strided
+            and all(dense(tensor) for tensor in (known, *state.values()))
         )
-        logits, size = restored(settings, members, state, len(tokens))
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
+        if sound:
+            logits, size = restored(settings, members, state, len(tokens))
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError):
+        # Whatever a stranger's parts make of the checks, too deep a nesting among it.
         sound = False
     if not sound:
         raise UserError(f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again")
@@ -167,7 +178,13 @@ def _model(path: Path, content: Any) -> SavedModel:
         state=state,
         members=members,
         size=size,
+        held_out=held_out,
     )
+
+
+def dense(tensor: Tensor) -> bool:
+    """Whether a tensor is an ordinary one, with numbers that can be read here."""
+    return tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def restored(
@@ -188,7 +205,7 @@ def restored(
         ValueError, LookupError, TypeError, AttributeError: the parts are not a model's, or do not fit together.
     """
     block_size = settings["block_size"]
-    if type(block_size) is not int or block_size < 1:
+    if type(block_size) is not int or not 1 <= block_size <= LONGEST:
         raise ValueError("not a block size")
     match settings["model"]:
         case "mlp":
@@ -216,6 +233,10 @@ def _restored_mixture(
         logits, its_size = restored(member["settings"], member["members"], its, vocabulary)
         parts.append(mixture.Member(logits, member["settings"]["block_size"]))
         size += its_size
+    if set(state) != {"weights"} | {
+        name for name in state for number in range(len(members)) if name.startswith(f"{number}_")
+    }:
+        raise ValueError("tensors of no member")
     sound = (
         len(parts) > 0
         and weights.dtype == torch.float64

@@ -28,6 +28,9 @@ from makemore.schemas import (
     TrainConfig,
 )
 
+# Longest context of `callbacks.context_table`: longer ones are all unseen, and no figure could show them.
+LONGEST_TABLE = 12
+
 
 def file_name(text: str) -> str:
     """A text as one part of a path: no separators, and no longer than file systems allow."""
@@ -157,13 +160,15 @@ def _check_model(config: TrainConfig) -> None:
 def _check_mixture(model: MixtureConfig) -> None:
     if not model.members:
         raise UserError("model.members is empty; name runs to mix: model.members=[outputs/DATE/RUN,outputs/DATE/RUN]")
+    if not all(isinstance(member, str) and member for member in model.members):
+        raise UserError(f"model.members={model.members} must name runs: model.members=[RUN,RUN]".replace("'", ""))
     if model.weights is None:
         return
     weights = f"model.weights={model.weights}".replace(" ", "")
     if len(model.weights) != len(model.members):
         raise UserError(f"{weights} has {len(model.weights)} weights for {len(model.members)} members; give one each")
-    if not all(0 <= weight < math.inf for weight in model.weights) or not sum(model.weights) > 0:
-        raise UserError(f"{weights} is out of range: weights must be at least 0, and one of them above")
+    if not all(0 <= weight < math.inf for weight in model.weights) or not 0 < sum(model.weights) < math.inf:
+        raise UserError(f"{weights} is out of range: weights must be at least 0, one of them above, their sum finite")
 
 
 def _check_callbacks(config: TrainConfig) -> None:
@@ -171,6 +176,11 @@ def _check_callbacks(config: TrainConfig) -> None:
     if config.callbacks.lr_range and isinstance(model, NgramConfig | MixtureConfig):
         raise UserError(
             f"callbacks.lr_range=true is not for model={model.name}, which is fitted without a learning rate"
+        )
+    if config.callbacks.context_table and config.data.block_size > LONGEST_TABLE:
+        raise UserError(
+            f"data.block_size={config.data.block_size} is too long for callbacks.context_table=true, which counts for "
+            f"every length of context: it must be at most {LONGEST_TABLE}"
         )
     grows = isinstance(schedule, ExponentialConfig) and schedule.end_lr > schedule.lr
     if config.callbacks.lr_range and not grows:

@@ -22,9 +22,10 @@ class Row(NamedTuple):
         length: tokens in a context.
         possible: rows that the table has.
         seen: rows of which the training split has an example.
-        impossible: share of dev examples that the counts alone hold to be impossible; if there are any, the mean dev
-            loss without smoothing is infinite.
-        unsmoothed: dev loss of the counts alone, over the examples that they hold to be possible.
+        unknown: share of dev examples whose context was never seen, about which the counts alone say nothing.
+        impossible: share of dev examples whose context was seen, but never with this target; if there are any, the
+            mean dev loss without smoothing is infinite.
+        unsmoothed: dev loss of the counts alone, over the other examples.
         add_one: dev loss with one more of everything.
         kneser_ney: dev loss with modified Kneser-Ney smoothing. Losses are nats per token.
     """
@@ -32,6 +33,7 @@ class Row(NamedTuple):
     length: int
     possible: int
     seen: int
+    unknown: float
     impossible: float
     unsmoothed: float
     add_one: float
@@ -44,17 +46,19 @@ def rows(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
         # A shorter context is the end of a longer one, so the stream serves both.
         short = Windows(train.stream, train.positions, length)
         short_dev = Windows(dev.stream, dev.positions, length)
-        losses = {
-            smoothing: dev_losses(ngram.fit(short, vocabulary, smoothing), short_dev, vocabulary)
-            for smoothing in Smoothing
-        }
-        possible = losses[Smoothing.none].isfinite()  # (examples,)
-        seen, of = ngram.contexts_seen(ngram.fit(short, vocabulary, Smoothing.none))[-1]
+        models = {smoothing: ngram.fit(short, vocabulary, smoothing) for smoothing in Smoothing}
+        losses = {smoothing: dev_losses(model, short_dev, vocabulary) for smoothing, model in models.items()}
+        counts = models[Smoothing.none]
+        contexts, _ = short_dev.gather(torch.arange(len(short_dev)))
+        known = ngram.lookup(counts, contexts)[:, -1] >= 0  # (examples,)
+        possible = known & losses[Smoothing.none].isfinite()  # (examples,)
+        seen, of = ngram.contexts_seen(counts)[-1]
         yield Row(
             length=length,
             possible=of,
             seen=seen,
-            impossible=1 - float(possible.double().mean()),
+            unknown=1 - float(known.double().mean()),
+            impossible=float((known & ~possible).double().mean()),
             unsmoothed=float(losses[Smoothing.none][possible].mean()),
             add_one=float(losses[Smoothing.add_k].mean()),
             kneser_ney=float(losses[Smoothing.kneser_ney].mean()),
@@ -73,18 +77,14 @@ def dev_losses(model: ngram.Model, windows: Windows, vocabulary: int) -> torch.T
 
 
 def as_text(table: list[Row]) -> str:
-    """The table for a terminal."""
-    head = f"{'context':>8}{'rows':>16}{'seen':>10}{'share':>9}   {'dev: +1':>8}{'Kneser-Ney':>12}   without smoothing"
+    """The table for a terminal: without smoothing, what of dev is unknown, impossible, and the loss of the rest."""
+    head = (
+        f"{'context':>8}{'rows':>24}{'seen':>10}{'share':>10}   {'dev: +1':>8}{'Kneser-Ney':>12}   "
+        "without smoothing: unknown, impossible, the rest"
+    )
     lines = [
-        f"{row.length:8}{row.possible:16,}{row.seen:10,}{row.seen / row.possible:9.2%}   {row.add_one:8.4f}"
-        f"{row.kneser_ney:12.4f}   {without_smoothing(row)}"
+        f"{row.length:8}{row.possible:24,}{row.seen:10,}{row.seen / row.possible:10.2%}   {row.add_one:8.4f}"
+        f"{row.kneser_ney:12.4f}   {row.unknown:26.2%}{row.impossible:12.2%}{row.unsmoothed:10.4f}"
         for row in table
     ]
     return "\n".join([head, *lines])
-
-
-def without_smoothing(row: Row) -> str:
-    """What the counts alone say about dev."""
-    if row.impossible == 0:
-        return f"{row.unsmoothed:.4f}"
-    return f"infinite: {row.impossible:.2%} of dev held to be impossible, the rest {row.unsmoothed:.4f}"

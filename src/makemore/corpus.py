@@ -116,6 +116,11 @@ def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple
     return parts
 
 
+def digest(documents: Sequence[str]) -> str:
+    """What tells a list of documents from every other: a BLAKE2b hash of all of them, in hexadecimal."""
+    return hashlib.blake2b("\n".join(documents).encode(), digest_size=16).hexdigest()
+
+
 def fingerprints(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """A 64-bit BLAKE2b hash of each document: enough to tell a known name from a new one. (N,)"""
     digests = [hashlib.blake2b(document.encode(), digest_size=8).digest() for document in documents]

@@ -144,6 +144,7 @@ class WindowDataModule(L.LightningDataModule):
         device: where minibatches and evaluation batches are gathered.
 
     After `setup`: `vocabulary`, `documents` (how many there are), `known` (fingerprints of the training documents),
+    `held_out` (`corpus.digest` of the dev and of the test documents),
     and the `Windows` `train`, `dev` and `test`.
     """
 
@@ -199,6 +200,7 @@ class WindowDataModule(L.LightningDataModule):
             parts = corpus.split(documents, self.data.splits, self.data.split_seed)
         self.documents = len(documents)
         self.known = torch.from_numpy(np.unique(corpus.fingerprints(parts[0])))  # (distinct documents,) int64
+        self.held_out = [corpus.digest(part) for part in parts[1:]]
         self.train, self.dev, self.test = (
             Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in parts
         )

@@ -136,17 +136,17 @@ def when(steps: int) -> str:
 
 
 class UpdateRatio(L.Callback):
-    """How far one optimizer step moves each weight matrix, against the spread of its entries: `update_ratio.png`.
+    """How far one optimizer step moves each parameter, against the spread of its entries: `update_ratio.png`.
 
     It compares the weights before and after a step that is taken anyway, so it is right for every optimizer, and needs
-    batches that hold a single step (`steps_per_execution=1`). Vectors are left out, as in the lecture: biases may begin
-    at zero, against which every step is large.
+    batches that hold a single step (`steps_per_execution=1`). Biases that begin at zero have no ratio before the second
+    step, and then a large one.
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Chooses the weights."""
         self._every = max(1, trainer.datamodule.steps // LOOKS)  # type: ignore[attr-defined]
-        self._weights = {name: each for name, each in pl_module.named_parameters() if each.dim() >= 2}
+        self._weights = {name: each for name, each in pl_module.named_parameters() if each.numel() > 1}
         self._before: dict[str, Tensor] = {}
         self._steps: list[int] = []
         self._ratios: dict[str, list[float]] = {name: [] for name in self._weights}
@@ -178,7 +178,7 @@ class UpdateRatio(L.Callback):
 class Scales(L.Callback):
     """The size of every parameter and of its gradient, over time and as histograms at the end: `scales.png`.
 
-    Gradients are those of one fixed minibatch of the run's own size, without dropout.
+    Gradients are those of one fixed minibatch, without dropout, of the run's own size but for very large ones.
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]

@@ -57,6 +57,8 @@ def fitted_weights(log_p: Tensor) -> Tensor:
     log_p = log_p.double()
     # What no member thinks possible says nothing about them.
     log_p = log_p[:, log_p.isfinite().any(0)]
+    if log_p.shape[1] == 0:
+        return torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)
     weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
     for _ in range(STEPS):
         shares = (log_p + weights.log().unsqueeze(1)).softmax(0)  # (members, examples)

@@ -94,6 +94,7 @@ class LanguageModule(L.LightningModule):
             state=self.state_dict(),
             members=self.members_described(),
             size=self.size,
+            held_out=self.trainer.datamodule.held_out,  # type: ignore[attr-defined]
         )
 
     def members_described(self) -> list[dict[str, Any]]:
@@ -108,6 +109,7 @@ class LanguageModule(L.LightningModule):
             step=self.steps_taken,
             known=self.trainer.datamodule.known,  # type: ignore[attr-defined]
             members=self.members_described(),
+            held_out=self.trainer.datamodule.held_out,  # type: ignore[attr-defined]
         )
 
 

@@ -290,6 +290,8 @@ def contexts_seen(model: Model) -> list[tuple[int, int]]:
     ends = [0, 1]  # before these nodes the contexts of one length end
     while ends[-1] < len(model.backoff):
         children = int(torch.searchsorted(model.keys, ends[-1] * vocabulary))  # of all nodes up to here
+        if 1 + children <= ends[-1]:
+            raise ValueError("contexts that belong to none that is shorter")
         ends.append(1 + children)
     return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
 
@@ -307,7 +309,7 @@ def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Mode
     sound = (
         all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
         and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
-        and not model.targets.is_floating_point()
+        and model.targets.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
         and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
         and int(model.V) == vocabulary
         and len(model.keys) == nodes - 1
@@ -315,6 +317,7 @@ def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Mode
         and len(model.targets) == pairs
         and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
         and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
+        and bool((model.values >= 0).all() and (model.backoff >= 0).all())
         and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
         and len(contexts_seen(model)) == block_size + 1
     )

@@ -375,12 +375,28 @@ def context_table(table: Sequence[context_table_.Row]) -> Figure:
             color="#08519c",
         )
     counts.set_yscale("log")
+    counts.set_xlim(lengths[0] - 0.4, lengths[-1] + 0.4)
     counts.set_ylim(bottom=min(row.seen for row in table) / 4)
     counts.set_title("the table, and the share of it that was seen")
     losses.plot(lengths, [row.add_one for row in table], "o-", color="#d94801", label="one more of everything")
     losses.plot(lengths, [row.kneser_ney for row in table], "o-", color="#08519c", label="Kneser-Ney")
     losses.set_ylabel("dev loss, nats per token")
-    losses.set_title("dev loss (without smoothing it is infinite)" if any(r.impossible for r in table) else "dev loss")
+    # Beside the loss, the share of dev that has one: over all of dev the loss of the counts alone is infinite.
+    unsmoothed = [row.unsmoothed for row in table]
+    losses.plot(lengths, unsmoothed, "o--", color="0.6", label="counts alone, where they allow it")
+    for row in table:
+        losses.annotate(
+            f"{100 * (1 - row.unknown - row.impossible):.3g} %",
+            (row.length, row.unsmoothed),
+            xytext=(-8, -14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color="0.4",
+        )
+    losses.set_ylim(bottom=min(unsmoothed) - 0.12)
+    losses.set_title("dev loss, and the share of dev that counts alone allow")
+    losses.set_xlim(lengths[0] - 0.4, lengths[-1] + 0.4)
     for axes in (counts, losses):
         axes.set_xlabel("tokens in a context")
         axes.set_xticks(lengths)

@@ -76,9 +76,9 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     """
     started = time.perf_counter()
     quieten()
+    members = load_members(config, nodes)
     keep_configuration(nodes, run_folder)
     with enough_memory():
-        members = load_members(config)
         data = prepare(config)
         if isinstance(config.model, MixtureConfig):
             check_members(config.model.members, members, data)
@@ -211,11 +211,11 @@ def check_size(model: MLPConfig, block_size: int, vocabulary: int) -> None:
         )
 
 
-def load_members(config: TrainConfig) -> list[SavedModel]:
+def load_members(config: TrainConfig, nodes: DictConfig) -> list[SavedModel]:
     """The models of a mixture; the run's context becomes as long as the longest of theirs.
 
     Raises:
-        UserError: one of them cannot be read.
+        UserError: one of them cannot be read, or has diverged.
     """
     if not isinstance(config.model, MixtureConfig):
         return []
@@ -225,7 +225,9 @@ def load_members(config: TrainConfig) -> list[SavedModel]:
             members.append(checkpoint.load(Path(path)))
         except UserError as error:
             raise UserError(str(error).replace("checkpoint=", "model.members=", 1)) from None
-    config.data.block_size = max(member.block_size for member in members)
+        if not all(tensor.isfinite().all() for tensor in members[-1].state.values()):
+            raise UserError(f"model.members={path} has diverged: its weights are not finite; train it again")
+    config.data.block_size = nodes.data.block_size = max(member.block_size for member in members)
     return members
 
 
@@ -241,7 +243,7 @@ def check_members(paths: Sequence[str], members: Sequence[SavedModel], data: Win
                 f"model.members={path} knows {len(member.vocabulary)} characters, which are not the "
                 f"{len(data.vocabulary)} of {data.path.name}; give all members and the mixture the same data"
             )
-        if not torch.equal(member.known, data.known):
+        if not torch.equal(member.known, data.known) or member.held_out != data.held_out:
             raise UserError(
                 f"model.members={path} was trained on another split or other documents than this run has "
                 f"(data={member.settings.get('data')}); its dev loss would say nothing. Train all members, and the "

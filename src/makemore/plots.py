@@ -359,7 +359,7 @@ def heat_map(values: Tensor, texts: Sequence[Sequence[str]], vocabulary: Vocabul
 
 def context_table(table: Sequence[context_table_.Row]) -> Figure:
     """Left, how many contexts there are and how many were seen; right, what that does to the dev loss."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     counts, losses = figure.subplots(1, 2)
     lengths = [row.length for row in table]
     counts.plot(lengths, [row.possible for row in table], "o-", color="0.6", label="rows of the table")
@@ -395,13 +395,13 @@ def context_table(table: Sequence[context_table_.Row]) -> Figure:
             color="0.4",
         )
     losses.set_ylim(bottom=min(unsmoothed) - 0.12)
-    losses.set_title("dev loss, and the share of dev that counts alone allow")
+    losses.set_title("dev loss, and the share that counts alone allow")
     losses.set_xlim(lengths[0] - 0.4, lengths[-1] + 0.4)
     for axes in (counts, losses):
         axes.set_xlabel("tokens in a context")
         axes.set_xticks(lengths)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=3, fontsize=8)
     return figure
 
 

@@ -20,16 +20,19 @@ SEEDS = 10
 TARGET = 2.17
 
 
+def run(seed: int, overrides: list[str]) -> dict[str, float]:
+    """One run: dev loss, seconds of training, seconds of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "train.py"), "experiment=speedrun", f"seed={seed}", *overrides]
+        whole = measuring.seconds(lambda: subprocess.run(command, cwd=folder, capture_output=True, check=True))
+        metrics = json.loads(next(Path(folder).rglob("metrics.json")).read_text())
+    print(f"seed {seed}   dev {metrics['dev_loss']:.4f}   fit {metrics['fit_seconds']:.2f} s   whole {whole:.1f} s")
+    return {"seed": seed, "dev": metrics["dev_loss"], "fit": metrics["fit_seconds"], "whole": whole}
+
+
 def main() -> None:
     """Prints a line a seed, mean, median and spread; writes results/speedrun.json."""
-    rows = []
-    for seed in range(SEEDS):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, str(ROOT / "train.py"), "experiment=speedrun", f"seed={seed}", *sys.argv[1:]]
-            whole = measuring.seconds(lambda: subprocess.run(command, cwd=folder, capture_output=True, check=True))  # noqa: B023
-            metrics = json.loads(next(Path(folder).rglob("metrics.json")).read_text())
-        rows.append({"seed": seed, "dev": metrics["dev_loss"], "fit": metrics["fit_seconds"], "whole": whole})
-        print(f"seed {seed}   dev {metrics['dev_loss']:.4f}   fit {metrics['fit_seconds']:.2f} s   whole {whole:.1f} s")
+    rows = [run(seed, sys.argv[1:]) for seed in range(SEEDS)]
     dev = [row["dev"] for row in rows]
     print(
         f"dev mean {statistics.mean(dev):.4f}, median {statistics.median(dev):.4f}, from {min(dev):.4f} to "

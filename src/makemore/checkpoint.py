@@ -20,13 +20,12 @@ from torch import Tensor
 from makemore import bigram, mixture, mlp, ngram
 from makemore.corpus import BOUNDARY
 from makemore.errors import UserError
+from makemore.schemas import LONGEST_CONTEXT
 from makemore.vocabulary import Vocabulary
 
 KEY = "makemore"
 FORMAT = 1
-LONGEST = 10**6  # ids in a context, as in the configuration
 BEST, LAST = "best.ckpt", "last.ckpt"
-
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -205,7 +204,7 @@ def restored(
         ValueError, LookupError, TypeError, AttributeError: the parts are not a model's, or do not fit together.
     """
     block_size = settings["block_size"]
-    if type(block_size) is not int or not 1 <= block_size <= LONGEST:
+    if type(block_size) is not int or not 1 <= block_size <= LONGEST_CONTEXT:
         raise ValueError("not a block size")
     match settings["model"]:
         case "mlp":

@@ -21,8 +21,8 @@ from makemore.schemas import (
     BigramConfig,
     DataConfig,
     ExponentialConfig,
+    FittedConfig,
     MixtureConfig,
-    NgramConfig,
     SampleConfig,
     Source,
     TrainConfig,
@@ -173,7 +173,7 @@ def _check_mixture(model: MixtureConfig) -> None:
 
 def _check_callbacks(config: TrainConfig) -> None:
     schedule, model = config.schedule, config.model
-    if config.callbacks.lr_range and isinstance(model, NgramConfig | MixtureConfig):
+    if config.callbacks.lr_range and isinstance(model, FittedConfig):
         raise UserError(
             f"callbacks.lr_range=true is not for model={model.name}, which is fitted without a learning rate"
         )

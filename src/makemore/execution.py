@@ -11,7 +11,7 @@ import torch
 from makemore import mlp
 from makemore.datamodule import WindowDataModule
 from makemore.errors import UserError
-from makemore.schemas import Accelerator, Gradients, MixtureConfig, MLPConfig, NgramConfig, TrainConfig
+from makemore.schemas import Accelerator, FittedConfig, Gradients, MLPConfig, TrainConfig
 
 # Operations in the matrix products of a step (`mlp.operations`) from which on more threads, where they are asked for,
 # are used by PyTorch's products; below, waiting for each other takes longer than the products do.
@@ -66,7 +66,7 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
         UserError: there is no CUDA GPU where one is asked for, or compiled steps are asked for on one.
     """
     model, accelerator = config.model, config.trainer.accelerator
-    if isinstance(model, NgramConfig | MixtureConfig):
+    if isinstance(model, FittedConfig):
         if accelerator is Accelerator.gpu:
             raise UserError(f"trainer=gpu: model={model.name} is fitted on the processor; use trainer=cpu")
         return Execution(Accelerator.cpu, config.trainer.threads, None, 1)

@@ -67,6 +67,7 @@ def number(
 
 
 LARGEST_SEED = 2**63 - 1
+LONGEST_CONTEXT = 10**6  # ids
 LARGEST_RATE = 1e38  # what float32 holds
 
 
@@ -76,7 +77,7 @@ class DataConfig:
 
     source: Source = MISSING
     path: str | None = MISSING
-    block_size: int = number(at_least=1, at_most=10**6)
+    block_size: int = number(at_least=1, at_most=LONGEST_CONTEXT)
     batch_size: int | None = number(at_least=1, at_most=10**9)
     splits: list[float] = MISSING
     split_seed: int = number(at_least=0, at_most=LARGEST_SEED)
@@ -121,6 +122,10 @@ class MixtureConfig:
     name: str = MISSING
     members: list[str] = MISSING
     weights: list[float] | None = MISSING
+
+
+# Models that are fitted at once: no optimizer, no schedule, no steps.
+FittedConfig = NgramConfig | MixtureConfig
 
 
 @dataclass

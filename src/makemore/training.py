@@ -42,6 +42,7 @@ from makemore.schemas import (
     Accelerator,
     BigramConfig,
     DataConfig,
+    FittedConfig,
     Gradients,
     MixtureConfig,
     MLPConfig,
@@ -92,11 +93,6 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     return results.metrics
 
 
-def is_fitted(config: TrainConfig) -> bool:
-    """Whether the model is fitted at once, and no step is taken."""
-    return isinstance(config.model, NgramConfig | MixtureConfig)
-
-
 def keep_configuration(nodes: DictConfig, run_folder: Path) -> None:
     """Writes the configuration, and with it takes the folder: where one is, a run has been.
 
@@ -134,7 +130,7 @@ def prepare(config: TrainConfig) -> WindowDataModule:
     """The data of a run, read and split."""
     data = WindowDataModule(
         config.data,
-        steps=1 if is_fitted(config) else config.steps,
+        steps=1 if isinstance(config.model, FittedConfig) else config.steps,
         eval_every=config.eval_every or max(1, config.steps // EVALUATIONS),
         seed=config.seed,
     )
@@ -278,7 +274,7 @@ def enough_memory() -> Iterator[None]:
 
 def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
     """What tells one run from another: the same plain values in every run, for checkpoints and the HParams tab."""
-    model, fitted = config.model, is_fitted(config)
+    model, fitted = config.model, isinstance(config.model, FittedConfig)
     return {
         "model": model.name,
         "data": data_name(config.data),

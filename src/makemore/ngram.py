@@ -18,9 +18,10 @@ Kneser-Ney (Kneser and Ney, "Improved backing-off for m-gram language modeling",
 Chen and Goodman ("An empirical study of smoothing techniques for language modeling", TR-10-98, 1998), knows contexts
 of every length. For one of full length c(h, w) is how often w follows. For a shorter one it is a continuation count:
 how many distinct tokens stand before "h w" in the text. A shorter context is asked where longer ones have seen too
-little, so what counts is in how many places w follows it, not how often. A document's opening boundaries are tokens
-like all others; where h begins with a boundary, one distinct token stands before "h w", a boundary. D is one given
-number, or, in Chen and Goodman's modified form, three for each length of context (`estimated_discounts`).
+little, so what counts is in how many places w follows it, not how often. Nothing stands before a document: where h
+begins with its boundary, c(h, w) is how often w follows, however short h is, and more boundaries in front of h tell
+nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's modified form, three for each length of
+context (`estimated_discounts`).
 """
 
 from itertools import pairwise
@@ -89,7 +90,7 @@ def fit(
     levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
     if smoothing is Smoothing.kneser_ney:
         for _ in range(windows.block_size):
-            levels.append(shorter(levels[-1], keys, vocabulary))
+            levels[-1:] = shorten(levels[-1], keys, vocabulary)
         taken = [discounts(level.counts, discount) for level in levels]
     else:
         taken = [torch.zeros(len(counts), dtype=torch.float64)]
@@ -104,7 +105,8 @@ def fit(
     return Model(
         V=torch.tensor(vocabulary),
         keys=keys,
-        # Without Kneser-Ney no target is known after a shorter context: it passes on everything.
+        # Where no target is known, everything is passed on: after short contexts without Kneser-Ney, and with it after
+        # those that have more than one boundary in front.
         backoff=torch.where(followers > 0, left_over / total, 1.0),
         starts=F.pad(followers.cumsum(0), (1, 0)),
         targets=targets,
@@ -192,11 +194,19 @@ class Level(NamedTuple):
     counts: Tensor
 
 
-def shorter(level: Level, keys: Tensor, vocabulary: int) -> Level:
-    """The pairs whose contexts are a token shorter, with continuation counts: how many of the longer end in each."""
+def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
+    """The pairs of one length of context shared out to it and to the contexts that are a token shorter.
+
+    Returns:
+        those that stay, and the shorter ones. A pair whose shorter context begins with a boundary moves there with its
+        count. Of the others all stay, and the shorter ones get continuation counts: how many of the longer end in each.
+    """
     parents = keys[level.nodes - 1] // vocabulary  # (pairs,)
-    pairs, counts = torch.unique(parents * vocabulary + level.targets, return_counts=True)
-    return Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
+    moves = (parents > 0) & (keys[parents - 1] % vocabulary == 0)  # (pairs,)
+    pairs, which = torch.unique(parents * vocabulary + level.targets, return_inverse=True)
+    counts = torch.zeros_like(pairs).index_add_(0, which, torch.where(moves, level.counts, 1))
+    stay = Level(*(part[~moves] for part in level))
+    return stay, Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
 
 
 def discounts(counts: Tensor, discount: float | None) -> Tensor:

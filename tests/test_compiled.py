@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from makemore import compiled, mlp
 from makemore.schemas import Init
-from tests.test_mlp import first_five_names, random_case, seeded
+from tests.test_mlp import any_distributions, first_five_names, random_case, seeded
 
 # Rows on both sides of a block of 32, and of two.
 SIZES = (st.integers(1, 70), st.integers(1, 6), st.integers(1, 8), st.integers(1, 70), st.integers(1, 70))
@@ -30,11 +30,13 @@ def zeros_like(p: mlp.Parameters) -> mlp.Parameters:
 
 
 @settings(deadline=None)
-@given(*SIZES, st.booleans())
+@given(*SIZES, st.booleans(), st.booleans())
 def test_compiled_gradients_are_autograds(
-    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool, distilled: bool
 ) -> None:
     p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    if distilled:
+        targets = mlp.distilled(targets, any_distributions(rows, vocabulary), 0.3)
     mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
     expected_loss = mlp.loss(p, contexts, targets, mask)
     expected = torch.autograd.grad(expected_loss, p)

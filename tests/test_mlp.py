@@ -34,6 +34,13 @@ def random_case(
     return p, contexts, torch.randint(vocabulary, (rows,), generator=generator)
 
 
+SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
+
+
+def any_distributions(rows: int, vocabulary: int) -> torch.Tensor:
+    return torch.randn(rows, vocabulary, generator=seeded(), dtype=torch.float64).softmax(1)
+
+
 def test_loss_of_the_lectures_first_network_before_training_is_17_7697() -> None:
     contexts, targets = first_five_names()
     assert contexts.shape == (32, 3)
@@ -67,11 +74,13 @@ def test_looking_up_is_one_hot_times_table() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17), st.booleans())
+@given(*SIZES, st.booleans(), st.booleans())
 def test_closed_form_gradients_are_autograds(
-    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool, distilled: bool
 ) -> None:
     p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    if distilled:
+        targets = mlp.distilled(targets, any_distributions(rows, vocabulary), 0.3)
     mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
     expected_loss = mlp.loss(p, contexts, targets, mask)
     expected = torch.autograd.grad(expected_loss, p)
@@ -124,3 +133,16 @@ def test_dropout_keeps_the_expected_share_and_the_mean() -> None:
     assert mask.shape == (500, 200)
     assert (mask == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert mask.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_distilled_targets_are_between_the_targets_and_the_teacher() -> None:
+    targets, teacher = torch.tensor([2, 0]), torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    assert torch.equal(mlp.distilled(targets, teacher, 0.0), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
+    assert torch.equal(mlp.distilled(targets, teacher, 1.0), teacher)
+    torch.testing.assert_close(mlp.distilled(targets, teacher, 0.5)[0], torch.tensor([0.25, 0.25, 0.5]))
+
+
+def test_learning_a_distribution_of_one_token_is_learning_that_token() -> None:
+    p, contexts, targets = random_case(5, 2, 3, 7, 11)
+    one_hot = mlp.distilled(targets, any_distributions(11, 5), 0.0)
+    torch.testing.assert_close(mlp.loss(p, contexts, one_hot), mlp.loss(p, contexts, targets))

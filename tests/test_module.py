@@ -19,7 +19,7 @@ def same_weights(a: Run, b: Run) -> bool:
     "settings",
     [
         (),
-        ("model.dropout=0.3", "optimizer=adamw", "schedule=one_cycle", "schedule.lr=0.01"),
+        ("model.dropout=0.3", "model.distillation=0.5", "optimizer=adamw", "schedule=one_cycle", "schedule.lr=0.01"),
         ("data.replacement=false", "data.batch_size=7", "optimizer.momentum=0.9", "schedule.lr=0.01"),
         ("model.gradients=closed_form",),
         ("model.gradients=autograd", "schedule=cosine"),

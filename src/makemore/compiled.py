@@ -43,6 +43,7 @@ EXACT = {"contract"}
 REORDERED = {"contract", "reassoc", "arcp", "nsz"}
 # Rows of a block: 25 KB at 200 hidden units.
 BLOCK = 32
+NO_IDS = np.empty(0, np.int64)
 
 
 def jit(function: Function, fastmath: set[str] = REORDERED) -> Function:
@@ -206,6 +207,25 @@ def cross_entropy(z: Floats, targets: Integers, scale: float) -> float:
 
 
 @jit
+def cross_entropy_of(z: Floats, q: Floats, scale: float) -> float:
+    """The mean loss of logits z (B, vocabulary) against q (B, vocabulary); in z's place scale * (softmax(z) - q)."""
+    total = 0.0
+    for i in range(len(z)):
+        row, of_target = z[i], q[i]
+        largest = row.max()
+        expected = 0.0
+        for j in range(len(row)):
+            row[j] -= largest
+            expected += of_target[j] * row[j]
+            row[j] = exp(np.float32(row[j])) if z.itemsize == 4 else np.exp(row[j])
+        s = row.sum()
+        total += np.log(s) - expected
+        for j in range(len(row)):
+            row[j] = scale * (row[j] / s - of_target[j])
+    return total / len(z)
+
+
+@jit
 def look_up(e: Floats, C: Floats, contexts: Integers) -> None:
     """The rows of C (vocabulary, emb_dim) that contexts (B, block_size) name, side by side in e."""
     emb_dim = C.shape[1]
@@ -261,7 +281,7 @@ def through_tanh(da: Floats, h: Floats) -> None:
 
 @jit
 def step(
-    p: Arrays, contexts: Integers, targets: Integers, mask: Floats, scale: float, out: Arrays, work: Work
+    p: Arrays, contexts: Integers, targets: Integers, q: Floats, mask: Floats, scale: float, out: Arrays, work: Work
 ) -> float:
     """Adds `scale` times the gradients of one minibatch to `out`.
 
@@ -272,6 +292,7 @@ def step(
         p: the parameters.
         contexts: (B, block_size).
         targets: (B,).
+        q: (B, vocabulary) distributions to learn in place of the targets, or (0, vocabulary) for none.
         mask: (B, hidden) dropout mask, or (0, hidden) for none.
         scale: what the gradients are multiplied by.
         out: what they are added to.
@@ -296,7 +317,10 @@ def step(
     inner_products(dz, hm, p.W2t)
     add_to_rows(dz, p.b2)
     # dz = scale (softmax(z) - 1_y) / B, and everything below is `scale` times its formula.
-    loss = cross_entropy(dz, targets, scale / len(targets))
+    if len(q) > 0:
+        loss = cross_entropy_of(dz, q, scale / len(contexts))
+    else:
+        loss = cross_entropy(dz, targets, scale / len(contexts))
 
     # Back: dh = m (dz W2');  da = dh (1 - h^2);  de = da W1'.
     da[:] = 0
@@ -327,9 +351,9 @@ def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, los
         losses: (K,) where the mean loss before each step is written.
         work: to write over.
     """
-    no_mask = work.hm[:0]
+    no_q, no_mask = work.dz[:0], work.hm[:0]
     for k in range(len(rates)):
-        losses[k] = step(p, contexts[k], targets[k], no_mask, -rates[k], p, work)
+        losses[k] = step(p, contexts[k], targets[k], no_q, no_mask, -rates[k], p, work)
 
 
 class Network:
@@ -354,11 +378,12 @@ class Network:
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> float:
         """The mean loss of one minibatch, as `mlp.loss_and_gradients`; writes the gradients."""
-        work = self._work_for(len(targets))
+        work = self._work_for(len(contexts))
         for array in self._gradients:
             array.fill(0)
         keep = work.hm[:0] if mask is None else mask.numpy()
-        return step(self._p, contexts.numpy(), targets.numpy(), keep, 1.0, self._gradients, work)
+        ids, q = (targets.numpy(), work.dz[:0]) if targets.dim() == 1 else (NO_IDS, targets.numpy())
+        return step(self._p, contexts.numpy(), ids, q, keep, 1.0, self._gradients, work)
 
     def _work_for(self, rows: int) -> Work:
         if rows not in self._work:

@@ -18,6 +18,9 @@ The gradients in closed form, from the loss backwards (' is the transpose, 1_y t
     de  = da W1'
     dC  = rows of de added up at their ids: the transpose of looking up is adding
 
+Where not one token but a distribution q (B, vocabulary) is to be learned, 1_y is q, and the loss is the mean over B of
+log sum_j exp z_j - sum_j q_j z_j. So it is with distillation (Hinton et al. 2015), `distilled`.
+
 With dropout (Srivastava et al. 2014, inverted) h is multiplied by a mask m of zeros and 1 / (1 - p): z sees m h, so
 dW2 = (m h)' dz and dh gains a factor m; nothing else changes.
 """
@@ -124,7 +127,10 @@ def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy in nats per token: (B, block_size), (B,) -> (). Stable for logits of any size."""
+    """Mean cross-entropy in nats per token, stable for logits of any size. (B, block_size), (B,) -> ()
+
+    In place of the ids (B,) the targets may be distributions (B, vocabulary).
+    """
     return F.cross_entropy(logits(p, contexts, mask), targets)
 
 
@@ -132,6 +138,18 @@ def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generat
     """Zeros with probability `rate`, 1 / (1 - rate) otherwise. (rows, hidden)"""
     keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
     return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+
+
+def distilled(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
+    """Targets that are in part a teacher's opinion: (1 - share) 1_y + share q. (B,), (B, vocabulary) -> (B, vocabulary)
+
+    Args:
+        targets: (B,) int64 ids.
+        teacher: (B, vocabulary) q, rows that sum to 1.
+        share: from 0, the targets alone, to 1.
+    """
+    mixed = teacher * share  # (B, vocabulary)
+    return mixed.scatter_add_(1, targets.unsqueeze(1), mixed.new_full((len(targets), 1), 1 - share))
 
 
 def loss_and_gradients(
@@ -142,7 +160,7 @@ def loss_and_gradients(
     Args:
         p: the parameters.
         contexts: (B, block_size) int64 ids.
-        targets: (B,) int64 ids.
+        targets: (B,) int64 ids, or (B, vocabulary) distributions.
         out: where the gradients are written, shaped as `p`.
         mask: (B, hidden) dropout mask, or None.
 
@@ -155,11 +173,14 @@ def loss_and_gradients(
     h = tanh(torch.addmm(p.b1, e, p.W1))  # (B, hidden)
     hm = h if mask is None else h * mask  # (B, hidden)
     log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
-    y = targets.unsqueeze(1)  # (B, 1)
-    mean_loss = log_p.gather(1, y).mean().neg()
-
-    dz = log_p.exp_()  # (B, vocabulary)
-    dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
+    if targets.dim() == 1:
+        y = targets.unsqueeze(1)  # (B, 1)
+        mean_loss = log_p.gather(1, y).mean().neg()
+        dz = log_p.exp_()  # (B, vocabulary)
+        dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
+    else:
+        mean_loss = (log_p * targets).sum(1).mean().neg()
+        dz = log_p.exp_().sub_(targets).div_(rows)  # (B, vocabulary)
     torch.mm(hm.t(), dz, out=out.W2)
     torch.sum(dz, 0, out=out.b2)
     dh = dz @ p.W2.t()  # (B, hidden)

@@ -10,7 +10,7 @@ from makemore import bigram, checkpoint, compiled, graphs, mixture, mlp, ngram
 from makemore.datamodule import Batch, WindowDataModule
 from makemore.module import DescendingModule, FittedModule, is_plain_sgd, rows_at_once
 from makemore.randomness import Stream, generator
-from makemore.schemas import Gradients, MixtureConfig, MLPConfig, NgramConfig
+from makemore.schemas import Gradients, MixtureConfig, MLPConfig, NgramConfig, Smoothing
 from makemore.vocabulary import Vocabulary
 
 
@@ -41,6 +41,7 @@ class MLP(DescendingModule):
         drawn = mlp.initial(len(vocabulary), block_size, config.emb_dim, config.hidden, config.init, weights)
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, mlp.hidden_innermost(drawn))
         self.dropout = config.dropout
+        self.distillation = config.distillation
         self.gradients = gradients
         self._seed = seed
 
@@ -59,14 +60,19 @@ class MLP(DescendingModule):
         if self.gradients is Gradients.compiled:
             self._compiled = compiled.Network(self._p, self._gradients)
         self._graph: graphs.Descent | None = None
+        self._teacher: ngram.Model | None = None
+        if self.distillation > 0:
+            train = self.trainer.datamodule.train  # type: ignore[attr-defined]
+            counts = ngram.fit(train, len(self.vocabulary), Smoothing.kneser_ney)
+            self._teacher = ngram.Model(*(part.to(self.device) for part in counts))
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (..., block_size) -> (..., vocabulary)"""
         return mlp.logits(self.p, contexts)
 
     def take_steps(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-        """The K steps in one call where that is possible: plain gradient descent without dropout."""
-        if not is_plain_sgd(optimizer) or self.dropout > 0:
+        """The K steps in one call where that is possible: plain gradient descent with nothing to draw or to ask."""
+        if not is_plain_sgd(optimizer) or self.dropout > 0 or self.distillation > 0:
             return super().take_steps(optimizer, batch)
         if self._compiled is not None:
             return self._compiled.descend(batch.contexts, batch.targets, self.learning_rates)
@@ -81,6 +87,9 @@ class MLP(DescendingModule):
         mask = None
         if self.dropout > 0:
             mask = mlp.dropout_mask(len(targets), self._p, self.dropout, self._dropout)  # (B, hidden)
+        if self._teacher is not None:
+            opinion = ngram.probabilities(self._teacher, contexts).to(self.C.dtype)  # (B, vocabulary)
+            targets = mlp.distilled(targets, opinion, self.distillation)  # (B, vocabulary)
         if self.gradients is Gradients.autograd:
             loss = mlp.loss(self.p, contexts, targets, mask)
             self.zero_grad()

@@ -95,6 +95,7 @@ class MLPConfig:
     hidden: int = number(at_least=1)
     init: Init = MISSING
     dropout: float = number(at_least=0, below=1)
+    distillation: float = number(at_least=0, at_most=1)
     gradients: Gradients = MISSING
 
 

@@ -110,9 +110,9 @@ def test_evaluation_covers_every_example_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_unique_leaves_no_dev_document_in_train(tmp_path: Path) -> None:
     names = [f"{c}{i % 50}" for i in range(100) for c in "ab"]
-    assert data(tmp_path, names).documents == 200
+    assert data(tmp_path, names).number == 200
     module = data(tmp_path, names, unique=True)
-    assert module.documents == 100
+    assert module.number == 100
     assert len(module.known) == 80
 
 
@@ -132,4 +132,4 @@ def test_lecture_split_through_the_data_module(lecture_names: Path) -> None:
     settings.unique = True
     without = WindowDataModule(settings, steps=1, steps_per_execution=1, eval_every=1, seed=1)
     without.setup()
-    assert without.documents == 32_033 - 2_539
+    assert without.number == 32_033 - 2_539

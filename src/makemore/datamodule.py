@@ -132,6 +132,48 @@ class EvaluationBatches:
             yield Batch(*self.windows.gather(examples))
 
 
+class Documents(NamedTuple):
+    """What a file holds, split: everything that does not depend on the length of contexts.
+
+    Attributes:
+        path: the file.
+        number: how many documents there are.
+        vocabulary: of the whole file, so that a run on its first few documents has the same network.
+        parts: the documents of train, dev and test.
+        known: (distinct documents,) int64 fingerprints of the training documents.
+        held_out: `corpus.digest` of the dev and of the test documents.
+    """
+
+    path: Path
+    number: int
+    vocabulary: Vocabulary
+    parts: tuple[list[str], list[str], list[str]]
+    known: Tensor
+    held_out: list[str]
+
+
+def read(data: DataConfig) -> Documents:
+    """Reads the documents and splits them.
+
+    Raises:
+        UserError: the file or the split is not usable.
+    """
+    path = corpus.locate(data)
+    documents = corpus.read(path)
+    vocabulary = Vocabulary.from_documents(documents)
+    if data.unique:
+        documents = list(dict.fromkeys(documents))
+    if data.overfit is not None:
+        if data.overfit > len(documents):
+            raise UserError(f"data.overfit={data.overfit} is more than the {len(documents)} documents there are")
+        documents = documents[: data.overfit]
+        parts = documents, documents, documents
+    else:
+        parts = corpus.split(documents, data.splits, data.split_seed)
+    known = torch.from_numpy(np.unique(corpus.fingerprints(parts[0])))  # (distinct documents,) int64
+    return Documents(path, len(documents), vocabulary, parts, known, [corpus.digest(part) for part in parts[1:]])
+
+
 class WindowDataModule(L.LightningDataModule):
     """Reads the documents, splits them, and holds train, dev and test as `Windows`.
 
@@ -142,10 +184,10 @@ class WindowDataModule(L.LightningDataModule):
         seed: the run's seed, for the minibatches.
         steps_per_execution: the most minibatches in one Lightning batch. It and `device` may be changed until training.
         device: where minibatches and evaluation batches are gathered.
+        documents: what `read` gave for `data`; None reads it in `setup`.
 
-    After `setup`: `vocabulary`, `documents` (how many there are), `known` (fingerprints of the training documents),
-    `held_out` (`corpus.digest` of the dev and of the test documents),
-    and the `Windows` `train`, `dev` and `test`.
+    After `setup`: `path`, `number`, `vocabulary`, `known` and `held_out` as in `Documents`, and the `Windows` `train`,
+    `dev` and `test`.
     """
 
     def __init__(
@@ -157,6 +199,7 @@ class WindowDataModule(L.LightningDataModule):
         seed: int,
         steps_per_execution: int = 1,
         device: torch.device | str = "cpu",
+        documents: Documents | None = None,
     ) -> None:
         super().__init__()
         self.data = data
@@ -165,6 +208,7 @@ class WindowDataModule(L.LightningDataModule):
         self.eval_every = eval_every
         self.seed = seed
         self.device = device
+        self._documents = documents
         self._is_set_up = False
 
     def prepare_data(self) -> None:
@@ -183,27 +227,13 @@ class WindowDataModule(L.LightningDataModule):
         """
         if self._is_set_up:
             return
-        self.path: Path = corpus.locate(self.data)
-        documents = corpus.read(self.path)
-        # The vocabulary is the whole file's, so that a run on its first few documents has the same network.
-        self.vocabulary = Vocabulary.from_documents(documents)
-        if self.data.unique:
-            documents = list(dict.fromkeys(documents))
-        if self.data.overfit is not None:
-            if self.data.overfit > len(documents):
-                raise UserError(
-                    f"data.overfit={self.data.overfit} is more than the {len(documents)} documents there are"
-                )
-            documents = documents[: self.data.overfit]
-            parts = documents, documents, documents
-        else:
-            parts = corpus.split(documents, self.data.splits, self.data.split_seed)
-        self.documents = len(documents)
-        self.known = torch.from_numpy(np.unique(corpus.fingerprints(parts[0])))  # (distinct documents,) int64
-        self.held_out = [corpus.digest(part) for part in parts[1:]]
+        documents = self._documents or read(self.data)
+        self.path, self.number, self.vocabulary = documents.path, documents.number, documents.vocabulary
+        self.known, self.held_out = documents.known, documents.held_out
         self.train, self.dev, self.test = (
-            Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in parts
+            Windows.from_documents(part, self.vocabulary, self.data.block_size) for part in documents.parts
         )
+        self._documents = None
         self._is_set_up = True
 
     @functools.cached_property

@@ -1,6 +1,7 @@
 """One run, start to finish: from a checked configuration to a trained model in a run folder."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -8,7 +9,7 @@ import re
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from makemore import checkpoint, compiled, corpus, execution, mlp
+from makemore import checkpoint, compiled, corpus, datamodule, execution, mlp
 from makemore.callbacks import (
     BestCheckpoint,
     ContextTable,
@@ -33,7 +34,7 @@ from makemore.callbacks import (
 )
 from makemore.checkpoint import BEST, LAST, SavedModel
 from makemore.config import build, replayable
-from makemore.datamodule import WindowDataModule
+from makemore.datamodule import Documents, WindowDataModule
 from makemore.diagnostics import Saturation, Scales, UpdateRatio
 from makemore.errors import UserError
 from makemore.models import MLP, Bigram, Mixture, Ngram
@@ -126,6 +127,26 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 
+# Documents that several runs have in common, for the processes that these are forked into.
+_read: dict[str, Documents] = {}
+
+
+def read_once(configs: Iterable[DataConfig]) -> None:
+    """Reads the documents that runs to come have in common, before these are forked.
+
+    What cannot be read is left for the run to say, which has a folder to say it in.
+    """
+    for config in configs:
+        if _identity(config) not in _read:
+            with contextlib.suppress(UserError):
+                _read[_identity(config)] = datamodule.read(config)
+
+
+def _identity(config: DataConfig) -> str:
+    """What decides which documents a run has, and how they are split."""
+    return repr(dataclasses.replace(config, block_size=0, batch_size=0, replacement=False))
+
+
 def prepare(config: TrainConfig) -> WindowDataModule:
     """The data of a run, read and split."""
     data = WindowDataModule(
@@ -133,6 +154,7 @@ def prepare(config: TrainConfig) -> WindowDataModule:
         steps=1 if isinstance(config.model, FittedConfig) else config.steps,
         eval_every=config.eval_every or max(1, config.steps // EVALUATIONS),
         seed=config.seed,
+        documents=_read.get(_identity(config.data)),
     )
     data.prepare_data()
     path = corpus.locate(config.data)
@@ -141,7 +163,7 @@ def prepare(config: TrainConfig) -> WindowDataModule:
         log.info(f"reading {megabytes:,.0f} MB of text ...")
     data.setup()
     log.info(
-        f"{data.path.name}: {data.documents:,} documents, {len(data.vocabulary)} characters with the boundary; "
+        f"{data.path.name}: {data.number:,} documents, {len(data.vocabulary)} characters with the boundary; "
         f"{len(data.train):,} / {len(data.dev):,} / {len(data.test):,} examples to train / dev / test"
     )
     return data

@@ -1,0 +1,102 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from makemore import pool
+
+pytestmark = pytest.mark.skipif(not pool.can_fork(), reason="this system cannot fork")
+
+LOADED = {"before": "the fork"}
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def fails() -> None:
+    raise ValueError("no such luck")
+
+
+def dies() -> None:
+    os.write(2, b"the last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_every_call_has_its_outcome() -> None:
+    outcomes = list(pool.outcomes([partial(squared, n) for n in range(7)], workers=3))
+    assert sorted(outcome.call for outcome in outcomes) == list(range(7))
+    assert {outcome.call: outcome.value for outcome in outcomes} == {n: n * n for n in range(7)}
+    assert all(outcome.error is None for outcome in outcomes)
+
+
+def test_a_call_has_what_was_loaded_before_and_leaves_nothing_behind() -> None:
+    LOADED["before"] = "changed"
+    (outcome,) = pool.outcomes([lambda: LOADED.setdefault("after", LOADED["before"])], workers=1)
+    assert outcome.value == "changed"
+    assert "after" not in LOADED
+
+
+def test_what_fails_or_is_killed_says_why_and_the_others_go_on() -> None:
+    outcomes = {outcome.call: outcome for outcome in pool.outcomes([fails, dies, partial(squared, 3)], workers=1)}
+    assert "no such luck" in str(outcomes[0].error)
+    assert "killed by signal 9" in str(outcomes[1].error) and "the last words" in str(outcomes[1].error)
+    assert outcomes[2].value == 9
+
+
+def test_no_more_than_the_workers_run_at_a_time(tmp_path: Path) -> None:
+    def call() -> int:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(0.05)
+        together = len(list(tmp_path.iterdir()))
+        (tmp_path / str(os.getpid())).unlink()
+        return together
+
+    together = [outcome.value for outcome in pool.outcomes([call] * 6, workers=2)]
+    assert max(together) <= 2
+
+
+def test_cores_are_those_that_this_process_may_use() -> None:
+    assert 1 <= pool.cores() <= (os.cpu_count() or 1)
+
+
+SLEEPERS = """
+import signal, sys, time
+from makemore import pool
+def sleeps():
+    try:
+        print("asleep", file=open(sys.argv[1] + "/" + str(time.monotonic_ns()), "w"), flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if "stubborn" in sys.argv:
+            time.sleep(60)
+        return "woken"
+try:
+    for outcome in pool.outcomes([sleeps] * 5, workers=2):
+        print(outcome.value, flush=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_ctrl_c_is_passed_on_once_and_the_second_ends_at_once(tmp_path: Path, stubborn: bool) -> None:
+    command = [sys.executable, "-c", SLEEPERS, str(tmp_path), *(["stubborn"] if stubborn else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    if stubborn:
+        assert process.stderr is not None
+        while "Ctrl-C again" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=30)
+    assert printed.split() == (["interrupted"] if stubborn else ["woken", "woken", "interrupted"])
+    assert len(list(tmp_path.iterdir())) == 2

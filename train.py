@@ -8,9 +8,10 @@ from pathlib import Path
 try:
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    from makemore import cli, config
+    from makemore import cli, config, sweep
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -23,13 +24,21 @@ config.register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train(nodes: DictConfig) -> float:
     """One run; returns the best dev loss in nats per character, which a sweep minimizes."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return sweep.member(folder, nodes, lambda: run(nodes, folder))
     with cli.job():
-        settings = config.checked(nodes)
-        # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
-        with cli.heavy_imports():
-            from makemore import training
+        return run(nodes, folder)
 
-        metrics = training.run(settings, nodes, Path(HydraConfig.get().runtime.output_dir))
+
+def run(nodes: DictConfig, folder: Path) -> float:
+    """Checks the settings, trains, and returns the best dev loss."""
+    settings = config.checked(nodes)
+    # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
+    with cli.heavy_imports():
+        from makemore import training
+
+    metrics = training.run(settings, nodes, folder)
     if metrics["status"] == "interrupted":
         raise KeyboardInterrupt
     return training.objective(metrics)

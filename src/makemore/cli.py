@@ -5,11 +5,11 @@ import contextlib
 import difflib
 import gc
 import io
-import logging
 import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,16 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from makemore import sweep, sweep_report
 from makemore.errors import Refusal, UnknownKeyError, UserError
+from makemore.run_folder import ClaimRunFolder
 
+NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 # Keys whose values are paths or pieces of names.
 FREE_TEXT = ("checkpoint", "data.path", "prefix")
+# What goes on with a sweep; it is no key of a run.
+RESUME = "resume_sweep"
 # OmegaConf's names for the types of values, as a person would say them.
 KINDS = {
     "Integer": "a whole number",
@@ -29,8 +34,6 @@ KINDS = {
     "Boolean": "true or false",
     "bool": "true or false",
 }
-
-log = logging.getLogger(__name__)
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
@@ -42,12 +45,12 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         entry: the function that `hydra.main` made.
         conf: the configuration folder.
         config_name: the primary configuration, such as `train`.
-        sweeps: whether `-m` makes sense; Hydra would write a file about the sweep.
+        sweeps: whether `-m` makes sense; Hydra would write a file about the sweep. At the end a sweep is reported on.
     """
-    from hydra.errors import HydraException
-
     # Python would look through a million objects of the libraries once more before it ends: two seconds.
     atexit.register(gc.freeze)
+    # Of the configurations under conf/hydra/launcher for launchers that have one of their own.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints errors itself, over several lines, unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -60,7 +63,26 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             sys.exit(f"error: {argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
     if not sweeps and is_sweep(sys.argv[1:]):
         sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
-    sys.argv[1:] = quoted(sys.argv[1:])
+    try:
+        sys.argv[1:] = quoted(resumed(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    try:
+        _answered(entry, conf, config_name, full)
+    except SystemExit:
+        if ClaimRunFolder.sweep is not None and sweep.run_folders(ClaimRunFolder.sweep):
+            sweep_report.report(ClaimRunFolder.sweep)
+        raise
+    if ClaimRunFolder.sweep is not None:
+        runs = sweep_report.report(ClaimRunFolder.sweep)
+        if without := sweep_report.without_result(ClaimRunFolder.sweep, runs):
+            sys.exit(f"error: {without}")
+
+
+def _answered(entry: Callable[[], Any], conf: Path, config_name: str, full: bool) -> None:
+    """Calls the entry point; what a person did wrong becomes an exit with one sentence."""
+    from hydra.errors import HydraException
+
     try:
         entry()
     except KeyboardInterrupt:
@@ -68,7 +90,13 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         hush()
+    except RuntimeError as wrong:
+        if full or not (why := launching(str(wrong))):
+            raise
+        sys.exit(f"error: {why}")
     except (ValueError, TypeError) as wrong:
+        if not full and str(wrong).startswith("Only one of --run"):
+            sys.exit("error: -m, --cfg and --info go one at a time; to see the configuration leave out -m")
         # Hydra's reading of the groups raises these for a group that is given anything but a name.
         if full or Path(traceback.extract_tb(wrong.__traceback__)[-1].filename).name != "defaults_list.py":
             raise
@@ -80,6 +108,43 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         if full:
             raise
         sys.exit(f"error: {explain(error, conf, config_name)}")
+
+
+def launching(wrong: str) -> str:
+    """A sentence for what stands in the way of a launcher of another project; nothing for any other error."""
+    if "srun" in wrong:
+        return "hydra/launcher=submitit_slurm needs a machine with Slurm, and here is no srun; use hydra/launcher=local"
+    if re.search("Unknown plugin class.*submitit", wrong):
+        return f"hydra/launcher=submitit_slurm {NEEDS.format('slurm')}"
+    return ""
+
+
+def resumed(arguments: list[str]) -> list[str]:
+    """The command line with what `resume_sweep=FOLDER` stands for: the command of that sweep, in its folder.
+
+    Whatever else is typed goes beside it, or in its place.
+
+    Raises:
+        UserError: the folder is not a sweep's, or `-m` is missing.
+    """
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{RESUME}=")]
+    if not given:
+        return arguments
+    name = given[-1].strip("\"'")
+    if not is_sweep(arguments):
+        raise UserError(f"{RESUME}={name} goes on with a sweep, so it needs -m: python train.py -m {RESUME}={name}")
+    folder = Path(name)
+    ClaimRunFolder.resumed = folder
+    flags = [argument for argument in arguments if argument.startswith("-") or "=" not in argument]
+    typed = {key_of(argument): argument for argument in arguments if argument not in flags}
+    del typed[RESUME]
+    recorded = {key_of(argument): argument for argument in sweep.command(folder)}
+    return [*flags, *(recorded | typed).values()]
+
+
+def key_of(argument: str) -> str:
+    """What an argument sets."""
+    return argument.partition("=")[0].lstrip("+~")
 
 
 def is_sweep(arguments: list[str]) -> bool:
@@ -128,21 +193,10 @@ def heavy_imports() -> Iterator[None]:
 
 @contextlib.contextmanager
 def job() -> Iterator[None]:
-    """Round the body of a Hydra job: a mistake ends a single run, and is a line in the log of a sweep's job.
-
-    In a sweep the error then goes on to Hydra, which knows what becomes of the other jobs.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
+    """Round the body of a single run: carries a person's mistake past Hydra."""
     try:
         yield
-    except BrokenPipeError as error:
-        raise Refusal(error) from error
-    except UserError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            log.error(f"error: {error}")
-            raise
+    except (BrokenPipeError, UserError) as error:
         raise Refusal(error) from error
 
 
@@ -164,6 +218,8 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice} is not a choice{_nearest(choice, error.options)}; allowed: {', '.join(error.options)}"
+    if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith("hydra/sweeper/"):
+        return f"sweep=optuna {NEEDS.format('optuna')}"
     told = re.search(r"full_key: (\S+)", text)  # where a file of an experiment sets it, only the text knows it
     key = str(getattr(cause, "full_key", None) or (told and told[1]) or "")
     if re.search(r"Key '.*' (is )?not in|No match in the defaults list", text):
@@ -190,6 +246,7 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
 def _unknown_key(key: str, conf: Path, config_name: str) -> str:
     """A key that does not exist: the nearest that does, or the choice that would bring it."""
     present, elsewhere = known_keys(conf, config_name)
+    present.append(RESUME)
     key = key.lstrip("+~")
     if key in present:
         group = key.partition(".")[0]

@@ -9,11 +9,13 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from makemore import pool
 from makemore.errors import UnknownKeyError, UserError
 from makemore.schemas import (
     SCHEMAS,
@@ -37,9 +39,16 @@ def file_name(text: str) -> str:
     return text.replace("/", "_").replace("\\", "_")[:200]
 
 
+def runs_in(folder: str) -> int:
+    """How many runs a sweep has had: a search that goes on must not draw the same ones again."""
+    return len(list(Path(folder).glob("[0-9]*_*")))
+
+
 def register() -> None:
     """Makes the schemas known to Hydra: `conf/train.yaml` and the files of each group name theirs."""
     OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
+    OmegaConf.register_new_resolver("runs_in", runs_in, replace=True)
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)
@@ -57,6 +66,7 @@ def replayable(nodes: DictConfig) -> str:
         *({f"schema@{key}": name} for key, name in typed.items() if name is not None),
         "_self_",
         {"override hydra/output": "makemore"},
+        {"override hydra/launcher": "local"},
         {"override hydra/help": "train"},
         {"override hydra/job_logging": "makemore"},
     ]
@@ -92,6 +102,12 @@ def checked(config: DictConfig) -> Any:
         _check_callbacks(typed)
     elif isinstance(typed, SampleConfig) and typed.checkpoint == "":
         raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
+    return typed
+
+
+def data_of(config: DictConfig) -> DataConfig:
+    """The `data` part alone, not yet checked."""
+    typed: DataConfig = OmegaConf.to_object(config.data)  # type: ignore[assignment]
     return typed
 
 

@@ -1,12 +1,15 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from makemore import sweep
 from makemore.config import checked
 from makemore.errors import Refusal, UserError
 
@@ -16,8 +19,15 @@ class ClaimRunFolder(Callback):
 
     Making a folder either succeeds or finds one there, whatever other processes do. So of two runs that start in the
     same second one gets the name and the other the name with `-2`. A folder that was named by hand is refused if
-    there is anything in it.
+    there is anything in it, but for the sweep that is to go on.
+
+    Attributes:
+        sweep: the folder of this process's sweep, if it has one.
+        resumed: the folder of the sweep that is to go on, if one is.
     """
+
+    sweep: ClassVar[Path | None] = None
+    resumed: ClassVar[Path | None] = None
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Before a single run."""
@@ -25,7 +35,28 @@ class ClaimRunFolder(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Before a sweep."""
-        self._claim(config, "sweep")
+        # Unresolved: a run's own number is known only where it runs.
+        subdir = str(OmegaConf.to_container(config.hydra.sweep)["subdir"])  # type: ignore[call-overload, index]
+        if not subdir.startswith("${hydra.job.num}_"):
+            told_apart = "it must begin with '${hydra.job.num}_', so that each run has a folder of its own"
+            raise Refusal(UserError(f"hydra.sweep.subdir={subdir} is not for a sweep: {told_apart}"))
+        if self.resumed is None:
+            self._claim(config, "sweep")
+        constant = sweep.constant_keys(config.hydra.overrides.task)
+        # Other machines see it under the same path, if at all.
+        ClaimRunFolder.sweep = folder = Path(self.resumed or config.hydra.sweep.dir).absolute()
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir = str(folder)
+            # Each job is composed anew, from this list and its own. A run is named for what tells it from the others.
+            quoted = str(folder).replace("'", "\\'")
+            config.hydra.overrides.hydra += [f"{sweep.DIR}='{quoted}'", f"{sweep.NAMES}=[{','.join(constant)}]"]
+        # Not every sweeper writes down what the sweep was.
+        OmegaConf.save(config, folder / sweep.COMMAND)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """After each run: one of a sweep whose folder is on another machine takes along what it left."""
+        away = config.hydra.mode is RunMode.MULTIRUN and not Path(config.hydra.sweep.dir, sweep.COMMAND).exists()
+        job_return.left = sweep.pack(Path(config.hydra.runtime.output_dir)) if away else None  # type: ignore[attr-defined]
 
     def _claim(self, config: DictConfig, kind: str) -> None:
         key = f"hydra.{kind}.dir"

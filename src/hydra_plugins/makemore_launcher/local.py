@@ -1,0 +1,99 @@
+"""The launcher for one machine: as many runs at a time as there are cores, each a process, and one line of progress."""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from makemore import cli, config, pool, sweep
+from makemore.errors import Refusal, UserError
+from makemore.run_folder import without_hydra
+
+
+class LocalLauncher(Launcher):
+    """Runs jobs in processes that are forked when libraries and data are loaded.
+
+    Args:
+        n_jobs: runs at a time; None is one for each core.
+    """
+
+    def __init__(self, n_jobs: Any = None) -> None:
+        if n_jobs is not None and (not isinstance(n_jobs, int) or n_jobs < 1):
+            wrong = UserError(f"hydra.launcher.n_jobs={n_jobs} must be a whole number, at least 1, or null: all cores")
+            raise Refusal(wrong)
+        self.n_jobs = n_jobs or pool.cores()
+        self.progress = sweep.Progress()
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Takes what Hydra knows."""
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs the jobs. What a job returns is its loss; one that failed has left its error in its folder."""
+        setup_globals()
+        folder = Path(self.config.hydra.sweep.dir)
+        places = sweep.places(folder, job_overrides, initial_job_idx)
+        jobs = list(zip(job_overrides, places, strict=True))
+        losses = [math.inf] * len(jobs)
+        # A search asks for its trials a few at a time.
+        total = self.config.hydra.sweeper.get("n_trials") or len(sweep.planned(folder))
+        with self.progress.over(max(total, len(jobs))):
+            for index, loss, error in self._outcomes(jobs):
+                if error is None:
+                    losses[index] = loss
+                elif error != pool.INTERRUPTED:
+                    sweep.leave_error(run_folder(self._compose(*jobs[index])), error, job_overrides[index])
+                self.progress.ended(places[index].number, losses[index])
+        return [
+            JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=loss)
+            for overrides, loss in zip(job_overrides, losses, strict=True)
+        ]
+
+    def _outcomes(self, jobs: Sequence[tuple[Sequence[str], sweep.Place]]) -> Iterator[pool.Outcome]:
+        if not pool.can_fork():
+            for index, job in enumerate(jobs):
+                yield pool.Outcome(index, self._run(*job), None)
+            return
+        with cli.heavy_imports():
+            from makemore import training
+        # Composing takes as long as a short run's training: once for what may read the same documents.
+        alike = {tuple(filter(names_documents, job[0])): job for job in jobs}
+        training.read_once(config.data_of(without_hydra(self._compose(*job))) for job in alike.values())
+        calls = [functools.partial(self._run, *job) for job in jobs]
+        yield from pool.outcomes(calls, self.n_jobs, self.progress.refresh)
+
+    def _compose(self, overrides: Sequence[str], place: sweep.Place) -> DictConfig:
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = place.number
+            if place.folder is not None:
+                composed.hydra.sweep.subdir = place.folder
+        return composed
+
+    def _run(self, overrides: Sequence[str], place: sweep.Place) -> Any:
+        return run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=self._compose(overrides, place),
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        ).return_value
+
+
+def names_documents(override: str) -> bool:
+    """Whether an override may have a say in which documents a run reads."""
+    windows = ("data.block_size=", "data.batch_size=", "data.replacement=")
+    return override.startswith(("data", "experiment")) and not override.startswith(windows)
+
+
+def run_folder(composed: DictConfig) -> Path:
+    """Where a job of a sweep writes."""
+    return Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir)

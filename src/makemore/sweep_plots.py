@@ -1,0 +1,197 @@
+"""The figures of a sweep: what each key does to the dev loss, what two do together, and who overfits."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from makemore import plots
+from makemore.sweep_report import Run, setting_keys
+
+# Keys and pairs of keys that are drawn, in the order in which they were typed.
+MOST_KEYS, MOST_PAIRS = 9, 6
+# Values of a key that a heat map has a row or a column for. More, and the runs are points.
+MOST_CELLS = 12
+# Runs that have their numbers beside their points.
+MOST_NUMBERS = 30
+# From this ratio of the largest value to the smallest on an axis is logarithmic.
+WIDE = 8
+# How far above the best a loss may be, in times the distance of the middle one, before it is drawn at the edge.
+FAR = 6
+BLUE, ORANGE, GREY = "#08519c", "#d94801", "#969696"
+
+
+def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+    """Writes the figures that these runs give; returns their names."""
+    usable = [run for run in runs if math.isfinite(run.dev)]
+    keys = [key for key in setting_keys(keys) if len({run.overrides.get(key) for run in usable}) > 1]
+    figures: dict[str, Figure] = {}
+    if keys:
+        figures["sweep_keys.png"] = by_key(usable, keys[:MOST_KEYS])
+    if len(keys) > 1:
+        figures["sweep_pairs.png"] = by_pair(usable, list(combinations(keys, 2))[:MOST_PAIRS])
+    if any(math.isfinite(run.train) for run in usable):
+        figures["sweep_fit.png"] = fit(usable)
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
+    return list(figures)
+
+
+def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
+    """The dev loss against each key: every run, and the best one of each value."""
+    columns = min(3, len(keys))
+    rows = math.ceil(len(keys) / columns)
+    figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.6 * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten().tolist()
+    ceiling = worth_drawing([run.dev for run in runs])
+    for axes, key in zip(grid, keys, strict=False):
+        places = Places([run.overrides.get(key, "") for run in runs])
+        x = np.array([places.of(run.overrides.get(key, "")) for run in runs])  # (runs,)
+        y = np.array([run.dev for run in runs])  # (runs,)
+        shown = y <= ceiling
+        axes.plot(x[shown], y[shown], "o", color=BLUE, alpha=0.55, markersize=5, markeredgewidth=0, label="a run")
+        if not shown.all():
+            axes.plot(x[~shown], np.full((~shown).sum(), ceiling), "^", color=GREY, markersize=6, label="far above")
+        at = np.unique(x)
+        best = np.array([y[x == each].min() for each in at])
+        if len(at) <= MOST_CELLS:
+            axes.plot(at, np.minimum(best, ceiling), "-", color=ORANGE, linewidth=1.6, label="the best")
+        places.label(axes, key)
+        axes.grid(alpha=0.3)
+    for axes in grid[len(keys) :]:
+        axes.set_visible(False)
+    for row in range(rows):
+        grid[row * columns].set_ylabel("best dev loss (nats per character)")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.suptitle(f"{len(runs)} runs: the dev loss by each key")
+    return figure
+
+
+def by_pair(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
+    """The dev loss over two keys at a time: the best run of each cell, or each run as a point where values are many."""
+    columns = min(3, len(pairs))
+    rows = math.ceil(len(pairs) / columns)
+    figure = Figure(figsize=(max(6, 5 * columns), 4.2 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    losses = [run.dev for run in runs]
+    scale = Normalize(min(losses), max(worth_drawing(losses), min(losses) + 1e-4))
+    drawn: Any = None
+    for axes, (row_key, column_key) in zip(grid, pairs, strict=False):
+        down = Places([run.overrides.get(row_key, "") for run in runs])
+        across = Places([run.overrides.get(column_key, "") for run in runs])
+        if max(len(down.values), len(across.values)) <= MOST_CELLS:
+            drawn = _cells(axes, runs, (row_key, down), (column_key, across), scale)
+        else:
+            x = [across.of(run.overrides.get(column_key, "")) for run in runs]
+            y = [down.of(run.overrides.get(row_key, "")) for run in runs]
+            drawn = axes.scatter(x, y, c=losses, norm=scale, cmap="viridis", s=36, edgecolors="white", linewidths=0.5)
+            across.label(axes, column_key)
+            down.label(axes, row_key, vertical=True)
+    for axes in grid[len(pairs) :]:
+        axes.set_visible(False)
+    figure.colorbar(drawn, ax=grid[: len(pairs)], label="best dev loss", shrink=0.9)
+    figure.suptitle(f"{len(runs)} runs: the dev loss by two keys; each cell shows the best run there")
+    return figure
+
+
+def _cells(
+    axes: Axes, runs: Sequence[Run], down: tuple[str, "Places"], across: tuple[str, "Places"], scale: Normalize
+) -> Any:
+    rows, columns = down[1].values, across[1].values
+    table = np.full((len(rows), len(columns)), math.nan)  # (rows, columns)
+    for run in runs:
+        at = rows.index(run.overrides.get(down[0], "")), columns.index(run.overrides.get(across[0], ""))
+        table[at] = np.fmin(table[at], run.dev)
+    drawn = axes.imshow(table, norm=scale, cmap="viridis", aspect="auto")
+    size = 10 if max(table.shape) <= 6 else 7
+    for (i, j), loss in np.ndenumerate(table):
+        if math.isfinite(loss):
+            dark = scale(loss) < 0.55
+            axes.text(j, i, f"{loss:.3f}", ha="center", va="center", fontsize=size, color="white" if dark else "black")
+    axes.set_xticks(range(len(columns)), columns, rotation=30 if max(map(len, columns)) > 6 else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xlabel(across[0])
+    axes.set_ylabel(down[0])
+    return drawn
+
+
+def fit(runs: Sequence[Run]) -> Figure:
+    """Train loss against dev loss, both of the last weights: equal on the line, and below it a run overfits."""
+    runs = [run for run in runs if math.isfinite(run.train) and math.isfinite(run.last_dev)]
+    dev, train = np.array([run.last_dev for run in runs]), np.array([run.train for run in runs])  # (runs,) each
+    ceiling = worth_drawing(dev.tolist())
+    shown = dev <= ceiling
+    figure = Figure(figsize=(6.6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = min(dev[shown].min(), train[shown].min()), max(dev[shown].max(), train[shown].max())
+    margin = 0.06 * max(high - low, 1e-3)
+    ends = (low - margin, high + margin)
+    axes.plot(ends, ends, "-", color=GREY, linewidth=1, label="as good on dev as on train")
+    axes.plot(dev[shown], train[shown], "o", color=BLUE, alpha=0.7, markeredgewidth=0, label="a run")
+    axes.plot(dev.min(), train[dev.argmin()], "o", color=ORANGE, label="the lowest dev loss")
+    if len(runs) <= MOST_NUMBERS:
+        for x, y, run in zip(dev[shown], train[shown], np.array(runs, dtype=object)[shown], strict=True):
+            axes.annotate(str(run[0]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    hidden = int((~shown).sum())
+    axes.set_title(f"{len(runs)} runs: below the line they overfit" + (f"; {hidden} far outside" if hidden else ""))
+    axes.set(xlim=ends, ylim=ends, xlabel="dev loss at the end", ylabel="train loss at the end", aspect="equal")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def worth_drawing(losses: Sequence[float]) -> float:
+    """The loss up to which runs are drawn where they are: one that failed to learn would press all others together."""
+    best, middle = min(losses), float(np.median(losses))
+    limit = best + FAR * max(middle - best, 1e-3)
+    return max(loss for loss in losses if loss <= limit)
+
+
+class Places:
+    """Where the values of a key stand on an axis: numbers at their place, anything else one beside the other.
+
+    Attributes:
+        values: the distinct values, in order.
+        numeric: whether all of them are numbers.
+    """
+
+    def __init__(self, values: Sequence[str]) -> None:
+        numbers = {value: _number(value) for value in dict.fromkeys(values)}
+        self.numeric = all(math.isfinite(number) for number in numbers.values())
+        self.values = sorted(numbers, key=lambda value: numbers[value]) if self.numeric else sorted(numbers)
+        self._places: Mapping[str, float] = (
+            numbers if self.numeric else {value: float(at) for at, value in enumerate(self.values)}
+        )
+
+    def of(self, value: str) -> float:
+        """Where a value stands."""
+        return self._places[value]
+
+    def label(self, axes: Axes, key: str, vertical: bool = False) -> None:
+        """Names an axis and its values."""
+        axis = axes.yaxis if vertical else axes.xaxis
+        places = list(self._places.values())
+        if self.numeric and min(places) > 0 and max(places) / min(places) >= WIDE:
+            (axes.set_yscale if vertical else axes.set_xscale)("log")
+        if not self.numeric or len(self.values) <= MOST_CELLS:
+            axis.set_major_locator(FixedLocator(sorted(places)))
+            axis.set_minor_locator(NullLocator())
+            long = not vertical and max(map(len, self.values)) > 6
+            axis.set_ticklabels(self.values)
+            axis.set_tick_params(rotation=30 if long else 0)
+        axis.set_label_text(key)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

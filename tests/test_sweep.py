@@ -1,0 +1,134 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from makemore import config, sweep
+from makemore.errors import UserError
+from tests.conftest import ROOT
+
+
+def composed(*overrides: str) -> DictConfig:
+    config.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def leave(folder: Path, nodes: DictConfig, **metrics: Any) -> None:
+    """What a run leaves that has come to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(config.replayable(nodes))
+    (folder / "metrics.json").write_text(json.dumps({"status": "finished", "best_dev_loss": 2.0} | metrics))
+
+
+def begin(sweep_folder: Path, number: int, *overrides: str) -> Path:
+    """What Hydra leaves of a run before it begins."""
+    run = sweep_folder / f"{number}_{','.join(overrides)}"
+    (run / ".hydra").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(list(overrides)), run / ".hydra" / "overrides.yaml")
+    return run
+
+
+def fails(error: Exception) -> float:
+    raise error
+
+
+def test_a_run_that_ended_with_the_same_configuration_is_not_run_again(tmp_path: Path) -> None:
+    nodes = composed("model.hidden=5")
+    leave(tmp_path, nodes)
+    assert sweep.member(tmp_path, nodes, lambda: fails(AssertionError())) == 2.0
+    leave(tmp_path, nodes, status="diverged", best_dev_loss=None)
+    assert sweep.member(tmp_path, nodes, lambda: fails(AssertionError())) == math.inf
+
+
+@pytest.mark.parametrize("status", ["interrupted", "other configuration", "half a file", "error"])
+def test_any_other_run_is_run_again_and_what_it_left_is_kept(tmp_path: Path, status: str) -> None:
+    nodes = composed("model.hidden=5")
+    leave(tmp_path, composed("model.hidden=6") if status == "other configuration" else nodes)
+    if status == "interrupted":
+        leave(tmp_path, nodes, status="interrupted")
+    elif status == "half a file":
+        (tmp_path / "metrics.json").write_text('{"status": "fini')
+    elif status == "error":
+        (tmp_path / "metrics.json").unlink()
+        (tmp_path / "error.txt").write_text("no memory\n")
+    (tmp_path / "last.ckpt").write_text("precious")
+    (tmp_path / ".hydra").mkdir()
+    for attempt in (1, 2):
+        if attempt == 2:
+            (tmp_path / "last.ckpt").write_text("precious too")
+        assert sweep.member(tmp_path, nodes, lambda: 1.5) == 1.5
+    assert (tmp_path / "earlier-1" / "last.ckpt").read_text() == "precious"
+    assert (tmp_path / "earlier-2" / "last.ckpt").read_text() == "precious too"
+    assert {path.name for path in tmp_path.iterdir()} == {".hydra", "earlier-1", "earlier-2"}
+
+
+def test_a_run_that_fails_leaves_its_error_and_is_the_worst(tmp_path: Path) -> None:
+    nodes = composed()
+    assert sweep.member(tmp_path, nodes, lambda: fails(UserError("steps=0 is out of range"))) == math.inf
+    assert (tmp_path / "error.txt").read_text() == "steps=0 is out of range\n"
+    assert sweep.member(tmp_path, nodes, lambda: fails(ZeroDivisionError("a fault"))) == math.inf
+    text = (tmp_path / "error.txt").read_text()
+    assert text.startswith("ZeroDivisionError: a fault\n")
+    assert "Traceback" in text and "test_sweep.py" in text
+    with pytest.raises(KeyboardInterrupt):
+        sweep.member(tmp_path, nodes, lambda: fails(KeyboardInterrupt()))  # type: ignore[arg-type]
+
+
+def test_jobs_keep_the_numbers_that_they_have_had_and_new_ones_get_free_ones(tmp_path: Path) -> None:
+    jobs = [["model.hidden=5"], ["model.hidden=7"], ["model.hidden=9"]]
+    assert sweep.places(tmp_path, jobs, 0) == [(0, None), (1, None), (2, None)]
+    assert sweep.places(tmp_path, [["seed=1"], ["seed=1"]], 3) == [(3, None), (4, None)]
+    begin(tmp_path, 0, "model.hidden=7")
+    begin(tmp_path, 1, "model.hidden=9")
+    assert sweep.places(tmp_path, jobs, 0) == [(2, None), (0, "0_model.hidden=7"), (1, "1_model.hidden=9")]
+
+
+def test_runs_are_named_for_what_tells_them_apart() -> None:
+    assert sweep.constant_keys(["model.hidden=5,7", "steps=9", "optimizer=adamw", "seed=range(1,3)"]) == [
+        "steps",
+        "optimizer",
+    ]
+    assert sweep.constant_keys(["steps=9"]) == []
+    assert sweep.constant_keys(["sweep=optuna", "steps=9"]) == ["sweep", "steps"]
+
+
+def save_command(
+    folder: Path, *task: str, sweeper: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+) -> None:
+    hydra = ["hydra.sweep.dir=x", "hydra.mode=MULTIRUN", "hydra/launcher=basic"]
+    node = {"overrides": {"hydra": hydra, "task": list(task)}, "sweeper": {"_target_": sweeper}}
+    OmegaConf.save(OmegaConf.create({"hydra": node}), folder / "multirun.yaml")
+
+
+def test_the_command_and_the_runs_that_it_asks_for_are_read_from_the_folder(tmp_path: Path) -> None:
+    save_command(tmp_path, "model.hidden=5,7", "seed=range(1,3)", "steps=9")
+    assert sweep.command(tmp_path) == ["hydra/launcher=basic", "model.hidden=5,7", "seed=range(1,3)", "steps=9"]
+    assert sweep.planned(tmp_path) == [
+        [f"model.hidden={hidden}", f"seed={seed}", "steps=9"] for hidden in (5, 7) for seed in (1, 2)
+    ]
+    save_command(tmp_path, "sweep=optuna", sweeper="hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper")
+    assert sweep.planned(tmp_path) == []
+    with pytest.raises(UserError, match="is not a sweep's folder"):
+        sweep.command(tmp_path / "elsewhere")
+    (tmp_path / "multirun.yaml").write_text("- [")
+    with pytest.raises(UserError, match="is not a sweep's folder"):
+        sweep.command(tmp_path)
+
+
+def test_a_run_comes_home_whole_and_overwrites_nothing(tmp_path: Path) -> None:
+    away, home = tmp_path / "away", tmp_path / "home"
+    run = begin(away, 3, "model.hidden=5")
+    leave(run, composed("model.hidden=5"))
+    (run / "best.ckpt").write_bytes(bytes(range(256)))
+    packed = sweep.pack(run)
+    sweep.unpack(packed, home)
+    files = {path.relative_to(away): path.read_bytes() for path in away.rglob("*") if path.is_file()}
+    assert {path.relative_to(home): path.read_bytes() for path in home.rglob("*") if path.is_file()} == files
+    (home / run.name / "best.ckpt").write_text("mine")
+    sweep.unpack(packed, home)
+    assert (home / run.name / "best.ckpt").read_text() == "mine"

@@ -1,0 +1,222 @@
+"""Sweeps as a user starts them, each a process of its own."""
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from makemore import cli, pool
+from tests.conftest import ROOT, Script
+
+QUIET = ("logger=none", "callbacks=none")
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    (path,) = folder.rglob("sweep.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_again(
+    script: Script, tmp_path: Path
+) -> None:
+    done = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=0,5", "steps=5", *QUIET)
+    assert done.returncode == 1
+    assert "error: 2 of 4 runs did not come to an end: 0_" in done.stderr
+    assert "model.hidden=0 is out of range: it must be at least 1" in done.stderr
+    assert done.stderr.count("Traceback") == 0
+    rows = table(tmp_path)
+    assert [row["status"] for row in rows] == ["finished", "finished", "failed", "failed"]
+    assert float(rows[0]["dev"]) <= float(rows[1]["dev"])
+    assert {row["model.hidden"] for row in rows[2:]} == {"0"}
+    (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
+    names = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert len(names) == 4 and "1_logger" not in "".join(names)
+    (error,) = (next(folder.glob("0_*")) / "error.txt").read_text().splitlines()
+    assert error == "model.hidden=0 is out of range: it must be at least 1"
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("last.ckpt")}
+    assert len(kept) == 2
+
+    again = script("train.py", "-m", f"resume_sweep={folder}", "model.hidden=5,7")
+    assert again.returncode == 0, again.stderr
+    rows = table(tmp_path)
+    assert sorted((row["model.emb_dim"], row["model.hidden"], row["status"]) for row in rows) == [
+        (emb_dim, hidden, "failed" if hidden == "0" else "finished") for emb_dim in "23" for hidden in "057"
+    ]
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
+    assert len(list(folder.rglob("last.ckpt"))) == 4
+
+
+def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "-m",
+        "seed=1,2,3",
+        "steps=60000000,7",
+        "eval_every=1000",
+        *QUIET,
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (list(tmp_path.rglob("best.ckpt")) and list(tmp_path.rglob("metrics.json"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == cli.INTERRUPTED
+    assert "ending what runs" in errors and "Traceback" not in errors
+    assert "interrupted" in printed and "missing" in printed and "go on" in printed
+    found = {row["status"] for row in table(tmp_path)}
+    assert {"finished", "interrupted", "missing"} <= found
+    (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
+    again = script("train.py", "-m", f"resume_sweep={folder}", "steps=7")
+    assert again.returncode == 0, again.stderr
+    assert sum(row["status"] == "finished" for row in table(tmp_path)) == 3
+
+
+def test_a_report_is_made_again_from_the_folder_alone(script: Script, tmp_path: Path) -> None:
+    assert script("train.py", "-m", "model.hidden=3,4", "seed=1,2", "steps=5", *QUIET).returncode == 0
+    (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
+    moved = folder.rename(tmp_path / "elsewhere")
+    reports = [path for path in moved.iterdir() if path.suffix in (".csv", ".png")]
+    before = (moved / "sweep.csv").read_text()
+    assert len(reports) >= 4
+    for path in reports:
+        path.unlink()
+    command = [sys.executable, "-m", "makemore.sweep_report", str(moved)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (moved / "sweep.csv").read_text() == before
+    assert all(path.exists() for path in reports)
+    wrong = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: nowhere is not a folder")
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> None:
+    settings = ("steps=300", "model.dropout=0.1", "optimizer=adamw", "schedule.lr=0.01", *QUIET)
+    assert script("train.py", "-m", "model.hidden=9,11", *settings).returncode == 0
+    assert script("train.py", "hydra.run.dir=alone", "model.hidden=9", *settings).returncode == 0
+    alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
+    swept = {row["model.hidden"]: row for row in table(tmp_path)}
+    assert float(swept["9"]["dev"]) == pytest.approx(alone["best_dev_loss"], abs=1e-6)
+    assert float(swept["9"]["train"]) == pytest.approx(alone["train_loss"], abs=1e-6)
+
+
+@pytest.mark.skipif(not pool.can_fork(), reason="this system cannot fork")
+def test_a_run_whose_process_is_killed_is_a_failed_run(script: Script, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "steps=60000000", "seed=1,2", "hydra.launcher.n_jobs=1"]
+    process = subprocess.Popen([*command, *QUIET], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        killed: list[int] = []
+        for _ in range(2):
+            killed.append(running_child(process.pid, killed))
+            os.kill(killed[-1], signal.SIGKILL)
+        process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert [row["status"] for row in table(tmp_path)] == ["failed", "failed"]
+    assert "killed by signal 9" in table(tmp_path)[0]["error"]
+
+
+def running_child(parent: int, others: list[int]) -> int:
+    """A process that a process has forked, but for those others."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+        except OSError:
+            pytest.skip("this system does not tell of a process's children")
+        for child in set(children) - set(others):
+            return child
+        time.sleep(0.05)
+    raise AssertionError("no process was forked")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("resume_sweep=nowhere",), "so it needs -m: python train.py -m resume_sweep=nowhere"),
+        (("-m", "resume_sweep=nowhere"), "resume_sweep=nowhere is not a sweep's folder"),
+        (("-m", "resume_sweeps=x"), "resume_sweeps is not a key (did you mean resume_sweep?)"),
+        (("-m", "hydra.launcher.n_jobs=0", "seed=1,2"), "hydra.launcher.n_jobs=0 must be a whole number, at least 1"),
+        (("-m", "hydra.launcher.n_jobs=two", "seed=1,2"), "hydra.launcher.n_jobs=two must be a whole number"),
+        (("-m", "model.hiden=1,2"), "model.hiden is not a key (did you mean model.hidden?)"),
+        (("-m", "model.hidden=1,big"), "model.hidden=big is of the wrong type"),
+        (("-m", "hydra/launcher=slurm", "seed=1,2"), "hydra/launcher=slurm is not a choice"),
+        (("-m", "--cfg", "job"), "-m, --cfg and --info go one at a time"),
+    ],
+)
+def test_a_mistake_in_a_sweep_gets_one_sentence(script: Script, arguments: tuple[str, ...], complaint: str) -> None:
+    done = script("train.py", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+
+
+def test_a_search_by_optuna_goes_on_and_counts_a_diverged_run_as_the_worst(script: Script, tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna", reason="the extra 'optuna' is not installed")
+    short = ("steps=20", "logger=none", "model.hidden=5", "data.block_size=2", "hydra.sweeper.n_trials=3")
+    # A rate of 1e30 diverges; one of Optuna's own choice does not.
+    done = script("train.py", "-m", "sweep=optuna", *short, "schedule.lr=choice(1e30,0.01)")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in tmp_path.rglob("study.db"))
+
+    def trials() -> list[float]:
+        study = optuna.load_study(study_name="makemore", storage=f"sqlite:///{folder}/study.db")
+        return [trial.value for trial in study.get_trials()]
+
+    assert len(trials()) == len(table(tmp_path)) == 3
+    assert {row["status"] for row in table(tmp_path)} <= {"finished", "diverged"}
+    assert min(trials()) == pytest.approx(float(table(tmp_path)[0]["dev"]), abs=1e-6)
+    again = script("train.py", "-m", f"resume_sweep={folder}", "schedule.lr=choice(1e30,0.01)")
+    assert again.returncode == 0, again.stderr
+    assert len(trials()) == 6
+    diverged = [row for row in table(tmp_path) if row["schedule.lr"] == "1e+30"]
+    assert all(row["status"] == "diverged" for row in diverged)
+    assert sum(not math.isfinite(value) for value in trials()) == len(diverged)
+
+
+def test_a_ray_cluster_of_two_workers_runs_a_sweep(script: Script, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra 'ray' is not installed")
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra 'ray' is not installed")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        address = f"hydra.launcher.ray.init.address='{cluster.address}'"
+        command = ("-m", "hydra/launcher=ray", address, "model.hidden=0,5,6,7", "steps=5", *QUIET)
+        done = script("train.py", *command)
+    finally:
+        cluster.shutdown()
+    assert done.returncode == 1, done.stderr
+    assert "1 of 4 runs did not come to an end" in done.stderr
+    assert [row["status"] for row in table(tmp_path)] == ["finished"] * 3 + ["failed"]
+    assert len(list(tmp_path.rglob("best.ckpt"))) == 3
+
+
+def test_submitit_runs_a_sweep(script: Script, tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
+    done = script("train.py", "-m", "hydra/launcher=submitit_local", "model.hidden=5,6", "steps=5", *QUIET)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in table(tmp_path)] == ["finished"] * 2
+    slurm = script("train.py", "hydra/launcher=submitit_slurm", "--cfg", "hydra", "--package", "hydra.launcher")
+    asked = OmegaConf.create(re.sub("#.*", "", slurm.stdout))
+    assert (asked.cpus_per_task, asked.timeout_min) == (1, 60)
+    if not any((Path(folder) / "srun").exists() for folder in os.environ["PATH"].split(os.pathsep)):
+        done = script("train.py", "-m", "hydra/launcher=submitit_slurm", "model.hidden=5,6", "steps=5")
+        assert done.returncode == 1
+        assert "error: hydra/launcher=submitit_slurm needs a machine with Slurm" in done.stderr

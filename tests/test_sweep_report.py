@@ -1,0 +1,128 @@
+import csv
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from makemore import sweep, sweep_report
+from makemore.errors import UserError
+from tests.test_sweep import begin, composed, leave, save_command
+
+NODES = composed()
+DIVERGED = {"status": "diverged", "best_dev_loss": None, "dev_loss": None, "train_loss": None}
+
+
+def ended(folder: Path, number: int, *overrides: str, **metrics: Any) -> None:
+    results = {"train_loss": 1.9, "dev_loss": 2.1, "best_dev_loss": 2.1, "parameters": 81, "fit_seconds": 0.5}
+    leave(begin(folder, number, *overrides), NODES, **(results | metrics))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_unfinished_sweep_has_a_row_for_every_run_the_best_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_command(tmp_path, "model.hidden=1,2,3,4,5,6", "steps=9")
+    ended(tmp_path, 0, "model.hidden=1", "steps=9", best_dev_loss=2.2, dev_loss=2.3)
+    ended(tmp_path, 1, "model.hidden=2", "steps=9", best_dev_loss=2.1)
+    ended(
+        tmp_path, 2, "model.hidden=3", "steps=9", status="diverged", best_dev_loss=None, dev_loss=None, train_loss=None
+    )
+    sweep.leave_error(begin(tmp_path, 3, "model.hidden=4", "steps=9"), "a sentence\nand a traceback")
+    begin(tmp_path, 4, "model.hidden=5", "steps=9")
+    runs = sweep_report.report(tmp_path)
+    assert [run.status for run in runs] == ["finished", "finished", "diverged", "failed", "unfinished", "missing"]
+    assert [run.overrides["model.hidden"] for run in runs] == ["2", "1", "3", "4", "5", "6"]
+    table = rows(tmp_path / "sweep.csv")
+    assert [row["model.hidden"] for row in table] == ["2", "1", "3", "4", "5", "6"]
+    assert "steps" not in table[0]  # the same in all
+    assert table[1]["dev"] == "2.200000" and table[1]["last dev"] == "2.300000"
+    assert table[3]["error"] == "a sentence"
+    printed = capsys.readouterr().out
+    assert "6 runs: 2 finished, 1 diverged, 1 failed, 1 unfinished, 1 missing" in printed
+    assert "resume_sweep=" in printed and "sample.py checkpoint=" in printed
+    assert sweep_report.without_result(tmp_path, runs).startswith(
+        "3 of 6 runs did not come to an end: 3_model.hidden=4"
+    )
+    assert {"sweep_keys.png", "sweep_fit.png"} <= {path.name for path in tmp_path.glob("*.png")}
+
+
+def test_seeds_of_a_setting_are_averaged_with_their_spread(tmp_path: Path) -> None:
+    losses = {"2": [2.3, 2.1, 2.5], "5": [2.0, 2.2, 2.05]}
+    number = 0
+    for hidden, values in losses.items():
+        for seed, loss in enumerate(values):
+            ended(tmp_path, number, f"model.hidden={hidden}", f"seed={seed}", best_dev_loss=loss)
+            number += 1
+    ended(tmp_path, 6, "model.hidden=5", "seed=9", status="diverged", best_dev_loss=None)
+    sweep_report.report(tmp_path)
+    table = rows(tmp_path / "seeds.csv")
+    assert [row["model.hidden"] for row in table] == ["5", "2"]
+    for row in table:
+        values = losses[row["model.hidden"]]
+        assert row["seeds"] == "3"
+        assert float(row["mean dev"]) == pytest.approx(statistics.mean(values), abs=1e-4)
+        assert float(row["+-"]) == pytest.approx(statistics.stdev(values), abs=1e-4)
+        assert [float(row["lowest"]), float(row["highest"])] == [min(values), max(values)]
+    assert not (tmp_path / "sweep_pairs.png").exists()  # the seed is no setting
+
+
+def test_a_sweep_over_seeds_alone_is_one_setting(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        ended(tmp_path, seed, f"seed={seed}", best_dev_loss=2.0 + seed / 10)
+    runs = sweep_report.gather(tmp_path)
+    (setting,) = sweep_report.over_seeds(runs)
+    assert setting.dev == pytest.approx((2.15, math.sqrt(0.005), 2.1, 2.2))
+    sweep_report.report(tmp_path)
+    assert rows(tmp_path / "seeds.csv")[0]["mean dev"] == "2.1500"
+
+
+@pytest.mark.parametrize("values", [["2", "10", "30"], ["adamw", "sgd"], ["0.001", "0.01", "0.1"], ["a,b", "[x]"]])
+def test_figures_are_drawn_for_keys_of_any_kind(tmp_path: Path, values: list[str]) -> None:
+    number = 0
+    for value in values:
+        for block in (3, 8):
+            ended(tmp_path, number, f"some.key={value}", f"data.block_size={block}", best_dev_loss=2 + number / 7)
+            number += 1
+    runs = sweep_report.report(tmp_path)
+    assert sweep_report.varied(runs) == ["some.key", "data.block_size"]
+    for name in ("sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"):
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) > 300
+
+
+def test_a_run_that_failed_to_learn_does_not_press_the_others_together() -> None:
+    from makemore import sweep_plots
+
+    assert sweep_plots.worth_drawing([2.0, 2.1, 2.2, 2.15, 30.0]) == 2.2
+    assert sweep_plots.worth_drawing([2.0]) == 2.0
+
+
+def test_a_long_search_is_drawn_as_points(tmp_path: Path) -> None:
+    for number in range(20):
+        ended(tmp_path, number, f"schedule.lr={0.001 * 1.3**number}", f"model.dropout={number / 50}")
+    sweep_report.report(tmp_path)
+    assert (tmp_path / "sweep_pairs.png").exists()
+
+
+def test_text_columns_are_aligned_and_long_cells_cut() -> None:
+    text = sweep_report.as_text(
+        [["key", "dev", "none", "error"], ["a", "2.1", "", "x" * 80], ["long", "10.25", "", ""]]
+    )
+    first, second, third = text.splitlines()
+    assert first == "key     dev  error"
+    assert second.startswith("a       2.1  xxx") and second.endswith("...") and len(second) == 13 + 60
+    assert third == "long  10.25"
+
+
+def test_what_is_not_a_sweeps_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        sweep_report.gather(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="holds no runs"):
+        sweep_report.gather(tmp_path)

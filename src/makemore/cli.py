@@ -173,11 +173,31 @@ def quoted(arguments: list[str]) -> list[str]:
         key, equals, value = argument.partition("=")
         null = value == "null" and key != "prefix"
         plain = equals and key in FREE_TEXT and not null and not re.fullmatch("'.*'|\".*\"", value)
-        # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
-        escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), value)
-        escaped = escaped.replace("${", "\\${")
-        result.append(f'{key}="{escaped}"' if plain else argument)
+        if key == "model.members" and (paths := listed(value)):
+            result.append(f"{key}=[{','.join(map(in_quotes, paths))}]")
+        else:
+            result.append(f"{key}={in_quotes(value)}" if plain else argument)
     return result
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra's grammar takes it, whatever it holds."""
+    # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), text)
+    return '"' + escaped.replace("${", "\\${") + '"'
+
+
+def listed(value: str) -> list[str]:
+    """The paths in a list such as [RUN,RUN], of which some have commas in their names; nothing if not all are there."""
+    paths, begun = [], ""
+    if not value.startswith("["):
+        return []
+    for piece in value.removeprefix("[").removesuffix("]").split(","):
+        begun = f"{begun},{piece}" if begun else piece
+        if begun and os.path.exists(begun):  # noqa: PTH110 (Path's raises for odd names)
+            paths.append(begun)
+            begun = ""
+    return [] if begun else paths
 
 
 @contextlib.contextmanager

@@ -14,20 +14,21 @@ from omegaconf import DictConfig, open_dict
 from makemore import cli, config, pool, sweep
 from makemore.errors import Refusal, UserError
 from makemore.run_folder import without_hydra
+from makemore.schemas import Accelerator
 
 
 class LocalLauncher(Launcher):
     """Runs jobs in processes that are forked when libraries and data are loaded.
 
     Args:
-        n_jobs: runs at a time; None is one for each core.
+        n_jobs: runs at a time; None is one for each core, and one alone on a GPU.
     """
 
     def __init__(self, n_jobs: Any = None) -> None:
         if n_jobs is not None and (not isinstance(n_jobs, int) or n_jobs < 1):
             wrong = UserError(f"hydra.launcher.n_jobs={n_jobs} must be a whole number, at least 1, or null: all cores")
             raise Refusal(wrong)
-        self.n_jobs = n_jobs or pool.cores()
+        self.n_jobs: int | None = n_jobs
         self.progress = sweep.Progress()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -35,6 +36,8 @@ class LocalLauncher(Launcher):
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
+        if self.n_jobs is None:
+            self.n_jobs = 1 if config.trainer.accelerator is Accelerator.gpu else pool.cores()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs. What a job returns is its loss; one that failed has left its error in its folder."""
@@ -67,6 +70,7 @@ class LocalLauncher(Launcher):
         # Composing takes as long as a short run's training: once for what may read the same documents.
         alike = {tuple(filter(names_documents, job[0])): job for job in jobs}
         training.read_once(config.data_of(without_hydra(self._compose(*job))) for job in alike.values())
+        assert self.n_jobs is not None
         calls = [functools.partial(self._run, *job) for job in jobs]
         yield from pool.outcomes(calls, self.n_jobs, self.progress.refresh)
 

@@ -101,13 +101,21 @@ def save_command(
     folder: Path, *task: str, sweeper: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 ) -> None:
     hydra = ["hydra.sweep.dir=x", "hydra.mode=MULTIRUN", "hydra/launcher=basic"]
-    node = {"overrides": {"hydra": hydra, "task": list(task)}, "sweeper": {"_target_": sweeper}}
+    sources = [{"path": "/a b", "provider": "command-line"}, {"path": "/conf", "provider": "main"}]
+    node = {
+        "overrides": {"hydra": hydra, "task": list(task)},
+        "sweeper": {"_target_": sweeper},
+        "runtime": {"config_sources": sources},
+        "job": {"config_name": "config"},
+    }
     OmegaConf.save(OmegaConf.create({"hydra": node}), folder / "multirun.yaml")
 
 
 def test_the_command_and_the_runs_that_it_asks_for_are_read_from_the_folder(tmp_path: Path) -> None:
     save_command(tmp_path, "model.hidden=5,7", "seed=range(1,3)", "steps=9")
-    assert sweep.command(tmp_path) == ["hydra/launcher=basic", "model.hidden=5,7", "seed=range(1,3)", "steps=9"]
+    flags, typed = sweep.command(tmp_path)
+    assert flags == ["--config-dir", "/a b", "--config-name", "config"]
+    assert typed == ["hydra/launcher=basic", "model.hidden=5,7", "seed=range(1,3)", "steps=9"]
     assert sweep.planned(tmp_path) == [
         [f"model.hidden={hidden}", f"seed={seed}", "steps=9"] for hidden in (5, 7) for seed in (1, 2)
     ]

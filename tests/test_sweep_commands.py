@@ -31,7 +31,7 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
 ) -> None:
     done = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=0,5", "steps=5", *QUIET)
     assert done.returncode == 1
-    assert "error: 2 of 4 runs did not come to an end: 0_" in done.stderr
+    assert "error: 2 of 4 runs did not come to an end: run 0: model.hidden=0 is out of range" in done.stderr
     assert "model.hidden=0 is out of range: it must be at least 1" in done.stderr
     assert done.stderr.count("Traceback") == 0
     rows = table(tmp_path)
@@ -45,6 +45,12 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert error == "model.hidden=0 is out of range: it must be at least 1"
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("last.ckpt")}
     assert len(kept) == 2
+
+    # What is refused changes nothing.
+    command = (folder / "multirun.yaml").read_bytes()
+    refused = script("train.py", "-m", f"resume_sweep={folder}", "model.hidden=5,big")
+    assert refused.stderr == "error: model.hidden=big is of the wrong type: it must be a whole number\n"
+    assert (folder / "multirun.yaml").read_bytes() == command
 
     again = script("train.py", "-m", f"resume_sweep={folder}", "model.hidden=5,7")
     assert again.returncode == 0, again.stderr
@@ -84,6 +90,38 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
     again = script("train.py", "-m", f"resume_sweep={folder}", "steps=7")
     assert again.returncode == 0, again.stderr
     assert sum(row["status"] == "finished" for row in table(tmp_path)) == 3
+
+
+def test_a_sweep_of_another_configuration_goes_on_with_that(script: Script, tmp_path: Path) -> None:
+    assert script("train.py", "model.hidden=3", "steps=5", "hydra.run.dir=base", *QUIET).returncode == 0
+    flags = ("--config-dir", "base", "--config-name", "config")
+    assert script("train.py", *flags, "-m", "seed=1,2", "hydra.sweep.dir=s").returncode == 0
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("last.ckpt")}
+    again = script("train.py", "-m", "resume_sweep=s", "seed=1,2,3")
+    assert again.returncode == 0, again.stderr
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
+    assert len(list((tmp_path / "s").rglob("last.ckpt"))) == 3
+    assert {row["parameters"] for row in table(tmp_path)} == {table(tmp_path)[0]["parameters"]}
+
+
+def test_a_sweep_that_runs_is_left_alone(script: Script, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="this system has no such locks")
+    assert script("train.py", "-m", "seed=1,2", "steps=5", "hydra.sweep.dir=s", *QUIET).returncode == 0
+    with (tmp_path / "s" / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = script("train.py", "-m", "resume_sweep=s", "seed=1,2,3")
+    assert done.returncode == 1
+    assert re.fullmatch("error: .*/s is a sweep that is running; wait for its end, or stop it\n", done.stderr)
+
+
+def test_a_run_whose_name_is_too_long_for_a_folder_is_a_run_like_others(script: Script, tmp_path: Path) -> None:
+    name = 90 * "ж"  # two bytes each
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.txt").write_text("\n".join(["emma", "ava", "mia"] * 5))
+    done = script("train.py", "-m", "data=text", f"data.path='a/{name}.txt','b/{name}.txt'", "steps=5", *QUIET)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in table(tmp_path)] == ["finished"] * 2
 
 
 def test_a_report_is_made_again_from_the_folder_alone(script: Script, tmp_path: Path) -> None:
@@ -151,6 +189,7 @@ def running_child(parent: int, others: list[int]) -> int:
         (("resume_sweep=nowhere",), "so it needs -m: python train.py -m resume_sweep=nowhere"),
         (("-m", "resume_sweep=nowhere"), "resume_sweep=nowhere is not a sweep's folder"),
         (("-m", "resume_sweeps=x"), "resume_sweeps is not a key (did you mean resume_sweep?)"),
+        (("-m", "resume_sweep=x", "hydra.sweep.dir=y"), "hydra.sweep.dir=y and resume_sweep=x name two folders"),
         (("-m", "hydra.launcher.n_jobs=0", "seed=1,2"), "hydra.launcher.n_jobs=0 must be a whole number, at least 1"),
         (("-m", "hydra.launcher.n_jobs=two", "seed=1,2"), "hydra.launcher.n_jobs=two must be a whole number"),
         (("-m", "model.hiden=1,2"), "model.hiden is not a key (did you mean model.hidden?)"),
@@ -159,11 +198,14 @@ def running_child(parent: int, others: list[int]) -> int:
         (("-m", "--cfg", "job"), "-m, --cfg and --info go one at a time"),
     ],
 )
-def test_a_mistake_in_a_sweep_gets_one_sentence(script: Script, arguments: tuple[str, ...], complaint: str) -> None:
+def test_a_mistake_in_a_sweep_gets_one_sentence(
+    script: Script, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
     done = script("train.py", *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert complaint in done.stderr
+    assert not list(tmp_path.rglob("multirun.yaml"))
 
 
 def test_a_search_by_optuna_goes_on_and_counts_a_diverged_run_as_the_worst(script: Script, tmp_path: Path) -> None:

@@ -47,9 +47,8 @@ def test_an_unfinished_sweep_has_a_row_for_every_run_the_best_first(
     printed = capsys.readouterr().out
     assert "6 runs: 2 finished, 1 diverged, 1 failed, 1 unfinished, 1 missing" in printed
     assert "resume_sweep=" in printed and "sample.py checkpoint=" in printed
-    assert sweep_report.without_result(tmp_path, runs).startswith(
-        "3 of 6 runs did not come to an end: 3_model.hidden=4"
-    )
+    sentence = sweep_report.without_result(tmp_path, runs)
+    assert sentence == "3 of 6 runs did not come to an end: run 3: a sentence; run 4: unfinished; one: missing"
     assert {"sweep_keys.png", "sweep_fit.png"} <= {path.name for path in tmp_path.glob("*.png")}
 
 
@@ -126,3 +125,35 @@ def test_what_is_not_a_sweeps_folder_is_named(tmp_path: Path) -> None:
         sweep_report.gather(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no runs"):
         sweep_report.gather(tmp_path)
+
+
+def test_a_run_that_diverged_or_was_cut_short_is_no_result_however_low_its_loss(tmp_path: Path) -> None:
+    ended(tmp_path, 0, "model.hidden=1", "seed=1", best_dev_loss=2.4)
+    ended(tmp_path, 1, "model.hidden=2", "seed=1", status="diverged", best_dev_loss=2.0)
+    ended(tmp_path, 2, "model.hidden=1", "seed=2", status="interrupted", best_dev_loss=2.1)
+    runs = sweep_report.gather(tmp_path)
+    assert [run.number for run in runs] == [0, 2, 1]
+    assert runs[2].dev == math.inf
+    (setting,) = sweep_report.over_seeds(runs)
+    assert (setting.runs, setting.dev[0]) == (1, 2.4)
+
+
+def test_in_figures_the_luckiest_seed_is_not_the_better_setting() -> None:
+    from makemore import sweep_plots
+
+    losses = {"2": (2.0, 3.0), "5": (2.2, 2.3)}
+    runs = [
+        sweep_report.Run(0, {"model.hidden": hidden, "seed": str(seed)}, "finished", dev=loss)
+        for hidden, both in losses.items()
+        for seed, loss in enumerate(both)
+    ]
+    settings = {run.overrides["model.hidden"]: run.dev for run in sweep_plots.over_seeds(runs)}
+    assert settings == pytest.approx({"2": 2.5, "5": 2.25})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("0.057341314963618564", "0.05734"), ("2.1", "2.1"), ("123456", "123456"), ("x" * 30, "x" * 17 + "...")],
+)
+def test_long_values_are_shown_short(text: str, shown: str) -> None:
+    assert sweep_report.short(text, 20) == shown

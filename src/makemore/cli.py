@@ -69,14 +69,32 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         sys.exit(f"error: {error}")
     try:
         _answered(entry, conf, config_name, full)
-    except SystemExit:
-        if ClaimRunFolder.sweep is not None and sweep.run_folders(ClaimRunFolder.sweep):
-            sweep_report.report(ClaimRunFolder.sweep)
+    except Refused:
         raise
-    if ClaimRunFolder.sweep is not None:
-        runs = sweep_report.report(ClaimRunFolder.sweep)
-        if without := sweep_report.without_result(ClaimRunFolder.sweep, runs):
-            sys.exit(f"error: {without}")
+    except SystemExit:
+        conclude()
+        raise
+    if without := conclude():
+        sys.exit(f"error: {without}")
+
+
+class Refused(SystemExit):
+    """The end of a command that was refused before anything ran."""
+
+
+def conclude() -> str:
+    """Reports on this process's sweep, if it has one; returns what is to be said about runs without a result."""
+    folder = ClaimRunFolder.sweep
+    if folder is None or not sweep.run_folders(folder):
+        return ""
+    try:
+        return sweep_report.without_result(folder, sweep_report.report(folder), ClaimRunFolder.before)
+    except BrokenPipeError:
+        hush()
+    except KeyboardInterrupt:
+        print(f"interrupted; the report again: python -m makemore.sweep_report {folder}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    return ""
 
 
 def _answered(entry: Callable[[], Any], conf: Path, config_name: str, full: bool) -> None:
@@ -105,9 +123,10 @@ def _answered(entry: Callable[[], Any], conf: Path, config_name: str, full: bool
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
             return hush()
+        ClaimRunFolder.undo()
         if full:
             raise
-        sys.exit(f"error: {explain(error, conf, config_name)}")
+        raise Refused(f"error: {explain(error, conf, config_name)}") from None
 
 
 def launching(wrong: str) -> str:
@@ -138,8 +157,12 @@ def resumed(arguments: list[str]) -> list[str]:
     flags = [argument for argument in arguments if argument.startswith("-") or "=" not in argument]
     typed = {key_of(argument): argument for argument in arguments if argument not in flags}
     del typed[RESUME]
-    recorded = {key_of(argument): argument for argument in sweep.command(folder)}
-    return [*flags, *(recorded | typed).values()]
+    if sweep.DIR in typed:
+        raise UserError(f"{typed[sweep.DIR]} and {RESUME}={name} name two folders; leave out the first")
+    known, overrides = sweep.command(folder)
+    recorded = {key_of(argument): argument for argument in overrides}
+    named = any(flag.startswith(("--config", "-cn", "-cd", "-cp")) for flag in flags)
+    return [*flags, *([] if named else known), *(recorded | typed).values()]
 
 
 def key_of(argument: str) -> str:

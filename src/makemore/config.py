@@ -35,8 +35,8 @@ LONGEST_TABLE = 12
 
 
 def file_name(text: str) -> str:
-    """A text as one part of a path: no separators, and no longer than file systems allow."""
-    return text.replace("/", "_").replace("\\", "_")[:200]
+    """A text as one part of a path: no separators, and no longer than file systems allow, which count bytes."""
+    return text.replace("/", "_").replace("\\", "_").encode()[:200].decode(errors="ignore")
 
 
 def runs_in(folder: str) -> int:

@@ -125,7 +125,12 @@ def _start(context: Any, index: int, call: Callable[[], Any]) -> _Running:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or the fork would print it once more
     process = context.Process(target=_child, args=(call, sender, console.fileno()), daemon=True)
-    process.start()
+    # A Ctrl-C that comes between the fork and the child's own handler must wait for that.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sender.close()
     return _Running(index, process, receiver, console)
 
@@ -138,6 +143,7 @@ def _child(call: Callable[[], Any], sender: Connection, console: int) -> None:
     for descriptor in (1, 2):
         os.dup2(console, descriptor)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         sender.send((call(), None))
     except KeyboardInterrupt:
         sender.send((None, INTERRUPTED))

@@ -1,7 +1,8 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
+import shutil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -12,6 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 from makemore import sweep
 from makemore.config import checked
 from makemore.errors import Refusal, UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+# Held while a sweep runs.
+LOCK = ".lock"
 
 
 class ClaimRunFolder(Callback):
@@ -24,10 +33,16 @@ class ClaimRunFolder(Callback):
     Attributes:
         sweep: the folder of this process's sweep, if it has one.
         resumed: the folder of the sweep that is to go on, if one is.
+        before: the names of the runs that were there when this process began.
+        lock: the open file that keeps other processes out of the sweep's folder.
+        command: what said there before what the sweep is.
     """
 
     sweep: ClassVar[Path | None] = None
     resumed: ClassVar[Path | None] = None
+    before: ClassVar[set[str]] = set()
+    lock: ClassVar[IO[str] | None] = None
+    command: ClassVar[bytes | None] = None
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Before a single run."""
@@ -50,8 +65,23 @@ class ClaimRunFolder(Callback):
             # Each job is composed anew, from this list and its own. A run is named for what tells it from the others.
             quoted = str(folder).replace("'", "\\'")
             config.hydra.overrides.hydra += [f"{sweep.DIR}='{quoted}'", f"{sweep.NAMES}=[{','.join(constant)}]"]
+        ClaimRunFolder.before = {run.name for run in sweep.run_folders(folder)}
+        ClaimRunFolder.lock = only_here(folder)
+        written = folder / sweep.COMMAND
+        ClaimRunFolder.command = written.read_bytes() if written.exists() else None
         # Not every sweeper writes down what the sweep was.
-        OmegaConf.save(config, folder / sweep.COMMAND)
+        OmegaConf.save(config, written)
+
+    @classmethod
+    def undo(cls) -> None:
+        """Leaves the folder of a sweep that was refused as it was, or not at all if it was new."""
+        if cls.sweep is None or cls.lock is None:
+            return
+        if cls.command is not None:
+            (cls.sweep / sweep.COMMAND).write_bytes(cls.command)
+        elif {path.name for path in cls.sweep.iterdir()} <= {sweep.COMMAND, LOCK}:
+            shutil.rmtree(cls.sweep)
+            cls.sweep = None
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """After each run: one of a sweep whose folder is on another machine takes along what it left."""
@@ -69,6 +99,21 @@ class ClaimRunFolder(Callback):
             raise Refusal(error) from error
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(claimed)
+
+
+def only_here(folder: Path) -> IO[str]:
+    """A lock on a sweep's folder that lasts as long as this process and its forks.
+
+    Raises:
+        Refusal: another process has it.
+    """
+    lock = (folder / LOCK).open("w", encoding="utf-8")
+    if fcntl is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refusal(UserError(f"{folder} is a sweep that is running; wait for its end, or stop it")) from error
+    return lock
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

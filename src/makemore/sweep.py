@@ -81,7 +81,7 @@ def ended(folder: Path, nodes: DictConfig) -> float | None:
         return None
     if (folder / CONFIG).read_text(encoding="utf-8") != replayable(nodes):
         return None
-    return number(metrics["best_dev_loss"])
+    return loss_of(metrics)
 
 
 def set_aside(folder: Path) -> None:
@@ -172,9 +172,10 @@ def read_metrics(run: Path) -> dict[str, Any] | None:
     return metrics if isinstance(metrics, dict) and {"status", "best_dev_loss"} <= metrics.keys() else None
 
 
-def number(value: float | None) -> float:
-    """A loss as a number; JSON has no word for one that is not finite."""
-    return math.inf if value is None else float(value)
+def loss_of(metrics: dict[str, Any]) -> float:
+    """The best dev loss of a run; infinite if it diverged or never had one, for which JSON has no word."""
+    loss = metrics["best_dev_loss"]
+    return math.inf if loss is None or metrics["status"] == DIVERGED else float(loss)
 
 
 def planned(folder: Path) -> list[list[str]]:
@@ -202,21 +203,24 @@ def constant_keys(overrides: Sequence[str]) -> list[str]:
     return constant if len(constant) < len(parsed) or "sweep" in constant else []
 
 
-def command(folder: Path) -> list[str]:
-    """What was typed for a sweep, but for its folder.
+def command(folder: Path) -> tuple[list[str], list[str]]:
+    """What was typed for a sweep, but for its folder: the flags that name another configuration, and the overrides.
 
     Raises:
         UserError: the folder is not a sweep's.
     """
     try:
-        overrides = OmegaConf.load(folder / COMMAND).hydra.overrides
-        typed = [*overrides.hydra, *overrides.task]
+        hydra = OmegaConf.load(folder / COMMAND).hydra
+        typed = [*hydra.overrides.hydra, *hydra.overrides.task]
+        folders = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
+        flags = [*(flag for path in folders for flag in ("--config-dir", path)), "--config-name", hydra.job.config_name]
     except UNREADABLE:
         raise UserError(
             f"resume_sweep={folder} is not a sweep's folder: it has no multirun.yaml; name one such as "
             "outputs/multirun/DATE/TIME-mlp"
         ) from None
-    return [str(each) for each in typed if not str(each).startswith((f"{DIR}=", f"{NAMES}=", "hydra.mode="))]
+    left_out = (f"{DIR}=", f"{NAMES}=", "hydra.mode=")
+    return flags, [str(each) for each in typed if not str(each).startswith(left_out)]
 
 
 class Progress:

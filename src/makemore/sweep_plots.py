@@ -1,6 +1,7 @@
 """The figures of a sweep: what each key does to the dev loss, what two do together, and who overfits."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -13,30 +14,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from makemore import plots
-from makemore.sweep_report import Run, setting_keys
+from makemore.sweep import FINISHED
+from makemore.sweep_report import Run, setting_keys, short
 
 # Keys and pairs of keys that are drawn, in the order in which they were typed.
 MOST_KEYS, MOST_PAIRS = 9, 6
 # Values of a key that a heat map has a row or a column for. More, and the runs are points.
 MOST_CELLS = 12
+# Letters of a value below an axis; of numbers so long (a search's own) the axis has round ones instead.
+LONGEST_NAME, LONGEST_NUMBER = 18, 8
 # Runs that have their numbers beside their points.
 MOST_NUMBERS = 30
 # From this ratio of the largest value to the smallest on an axis is logarithmic.
 WIDE = 8
 # How far above the best a loss may be, in times the distance of the middle one, before it is drawn at the edge.
 FAR = 6
+BEST = "the best, seeds averaged"
 BLUE, ORANGE, GREY = "#08519c", "#d94801", "#969696"
 
 
 def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     """Writes the figures that these runs give; returns their names."""
-    usable = [run for run in runs if math.isfinite(run.dev)]
+    usable = [run for run in runs if run.status == FINISHED and math.isfinite(run.dev)]
     keys = [key for key in setting_keys(keys) if len({run.overrides.get(key) for run in usable}) > 1]
     figures: dict[str, Figure] = {}
     if keys:
         figures["sweep_keys.png"] = by_key(usable, keys[:MOST_KEYS])
     if len(keys) > 1:
-        figures["sweep_pairs.png"] = by_pair(usable, list(combinations(keys, 2))[:MOST_PAIRS])
+        figures["sweep_pairs.png"] = by_pair(over_seeds(usable), list(combinations(keys, 2))[:MOST_PAIRS])
     if any(math.isfinite(run.train) for run in usable):
         figures["sweep_fit.png"] = fit(usable)
     for name, figure in figures.items():
@@ -44,13 +49,23 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     return list(figures)
 
 
+def over_seeds(runs: Sequence[Run]) -> list[Run]:
+    """One run for each setting, with the mean dev loss of its seeds: the luckiest seed is not the better setting."""
+    groups: dict[tuple[tuple[str, str | None], ...], list[Run]] = {}
+    keys = setting_keys(dict.fromkeys(key for run in runs for key in run.overrides))
+    for run in runs:
+        groups.setdefault(tuple((key, run.overrides.get(key)) for key in keys), []).append(run)
+    return [group[0]._replace(dev=statistics.fmean(run.dev for run in group)) for group in groups.values()]
+
+
 def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
-    """The dev loss against each key: every run, and the best one of each value."""
+    """The dev loss against each key: every run, and the best setting of each value, seeds averaged."""
     columns = min(3, len(keys))
     rows = math.ceil(len(keys) / columns)
     figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.6 * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten().tolist()
     ceiling = worth_drawing([run.dev for run in runs])
+    settings = over_seeds(runs)
     for axes, key in zip(grid, keys, strict=False):
         places = Places([run.overrides.get(key, "") for run in runs])
         x = np.array([places.of(run.overrides.get(key, "")) for run in runs])  # (runs,)
@@ -59,10 +74,12 @@ def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
         axes.plot(x[shown], y[shown], "o", color=BLUE, alpha=0.55, markersize=5, markeredgewidth=0, label="a run")
         if not shown.all():
             axes.plot(x[~shown], np.full((~shown).sum(), ceiling), "^", color=GREY, markersize=6, label="far above")
-        at = np.unique(x)
-        best = np.array([y[x == each].min() for each in at])
-        if len(at) <= MOST_CELLS:
-            axes.plot(at, np.minimum(best, ceiling), "-", color=ORANGE, linewidth=1.6, label="the best")
+        best: dict[float, float] = {}
+        for run in settings:
+            at = places.of(run.overrides.get(key, ""))
+            best[at] = min(run.dev, best.get(at, ceiling))
+        if len(best) <= MOST_CELLS:
+            axes.plot(sorted(best), [best[at] for at in sorted(best)], "-", color=ORANGE, linewidth=1.6, label=BEST)
         places.label(axes, key)
         axes.grid(alpha=0.3)
     for axes in grid[len(keys) :]:
@@ -87,7 +104,9 @@ def by_pair(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
     for axes, (row_key, column_key) in zip(grid, pairs, strict=False):
         down = Places([run.overrides.get(row_key, "") for run in runs])
         across = Places([run.overrides.get(column_key, "") for run in runs])
-        if max(len(down.values), len(across.values)) <= MOST_CELLS:
+        cells = len(down.values) * len(across.values)
+        filled = len({(run.overrides.get(row_key, ""), run.overrides.get(column_key, "")) for run in runs})
+        if max(len(down.values), len(across.values)) <= MOST_CELLS and filled > cells / 2:
             drawn = _cells(axes, runs, (row_key, down), (column_key, across), scale)
         else:
             x = [across.of(run.overrides.get(column_key, "")) for run in runs]
@@ -116,8 +135,9 @@ def _cells(
         if math.isfinite(loss):
             dark = scale(loss) < 0.55
             axes.text(j, i, f"{loss:.3f}", ha="center", va="center", fontsize=size, color="white" if dark else "black")
-    axes.set_xticks(range(len(columns)), columns, rotation=30 if max(map(len, columns)) > 6 else 0)
-    axes.set_yticks(range(len(rows)), rows)
+    names = [short(column, LONGEST_NAME) for column in columns]
+    axes.set_xticks(range(len(columns)), names, rotation=30 if max(map(len, names)) > 6 else 0)
+    axes.set_yticks(range(len(rows)), [short(row, LONGEST_NAME) for row in rows])
     axes.set_xlabel(across[0])
     axes.set_ylabel(down[0])
     return drawn
@@ -181,12 +201,12 @@ class Places:
         places = list(self._places.values())
         if self.numeric and min(places) > 0 and max(places) / min(places) >= WIDE:
             (axes.set_yscale if vertical else axes.set_xscale)("log")
-        if not self.numeric or len(self.values) <= MOST_CELLS:
+        if not self.numeric or (len(self.values) <= MOST_CELLS and max(map(len, self.values)) <= LONGEST_NUMBER):
             axis.set_major_locator(FixedLocator(sorted(places)))
             axis.set_minor_locator(NullLocator())
-            long = not vertical and max(map(len, self.values)) > 6
-            axis.set_ticklabels(self.values)
-            axis.set_tick_params(rotation=30 if long else 0)
+            names = [short(value, LONGEST_NAME) for value in self.values]
+            axis.set_ticklabels(names)
+            axis.set_tick_params(rotation=30 if not vertical and max(map(len, names)) > 6 else 0)
         axis.set_label_text(key)
 
 

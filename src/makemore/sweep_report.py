@@ -2,10 +2,11 @@
 
 import csv
 import math
+import os
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Run(NamedTuple):
 
 
 def gather(folder: Path) -> list[Run]:
-    """Every run of a sweep, from the lowest dev loss to the highest; then those without one, by number.
+    """Every run of a sweep: those that finished, from the lowest dev loss to the highest, and then all others.
 
     Raises:
         UserError: the folder is not there, or not a sweep's.
@@ -63,8 +64,13 @@ def gather(folder: Path) -> list[Run]:
             f"{folder} holds no runs of a sweep; name a sweep's folder, such as outputs/multirun/DATE/TIME-mlp"
         )
     order = [FINISHED, INTERRUPTED, DIVERGED, FAILED, UNFINISHED, MISSING]
-    last = len(runs)
-    return sorted(runs, key=lambda run: (run.dev, order.index(run.status), last if run.number is None else run.number))
+
+    def place(run: Run) -> tuple[bool, float, int, float]:
+        # What was cut short is no result, however low its loss.
+        number = math.inf if run.number is None else run.number
+        return run.status != FINISHED, run.dev, order.index(run.status), number
+
+    return sorted(runs, key=place)
 
 
 def _row(run: Path) -> Run:
@@ -73,7 +79,7 @@ def _row(run: Path) -> Run:
     if metrics is not None:
         return row._replace(
             status=str(metrics["status"]),
-            dev=sweep.number(metrics["best_dev_loss"]),
+            dev=sweep.loss_of(metrics),
             train=math.nan if metrics.get("train_loss") is None else metrics["train_loss"],
             last_dev=math.nan if metrics.get("dev_loss") is None else metrics["dev_loss"],
             parameters=metrics.get("parameters"),
@@ -89,17 +95,23 @@ def _by_key(overrides: Iterable[str]) -> dict[str, str]:
     return {key.lstrip("+"): value for key, _, value in (each.partition("=") for each in overrides)}
 
 
-def without_result(folder: Path, runs: Sequence[Run]) -> str:
+def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = ()) -> str:
     """A sentence about the runs that did not come to an end, with why; nothing if all did.
 
-    Of a sweep that has gone on with other values than at first, those count that were asked for last.
+    Of a sweep that has gone on, those count that were asked for last.
+
+    Args:
+        folder: the sweep's.
+        runs: from `gather`.
+        before: the names of the runs' folders that were there before; a search does not try them again.
     """
     asked = [_by_key(overrides) for overrides in sweep.planned(folder)]
-    runs = [run for run in runs if not asked or run.overrides in asked]
+    runs = [run for run in runs if (run.overrides in asked if asked else run.folder not in before)]
     without = [run for run in runs if run.status not in (FINISHED, DIVERGED)]
     if not without:
         return ""
-    why = "; ".join(f"{run.folder or 'a run'}: {run.error or run.status}" for run in without[:MOST_NAMED])
+    named = (("one" if run.number is None else f"run {run.number}", run) for run in without[:MOST_NAMED])
+    why = "; ".join(f"{name}: {run.error or run.status}" for name, run in named)
     more = f"; and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
     return f"{len(without)} of {len(runs)} runs did not come to an end: {why}{more}"
 
@@ -139,7 +151,7 @@ def over_seeds(runs: Sequence[Run]) -> list[Setting]:
         return []
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
-        if math.isfinite(run.dev):
+        if run.status == FINISHED:
             common = tuple((key, run.overrides.get(key, "")) for key in setting_keys(keys))
             groups.setdefault(common, []).append(run)
     settings = []
@@ -161,32 +173,37 @@ def report(folder: Path) -> list[Run]:
     lines = [as_text(_table(runs[:MOST_ROWS], keys, digits=4))]
     if len(runs) > MOST_ROWS:
         lines.append(f"... and {len(runs) - MOST_ROWS} more in sweep.csv")
+    files = ["sweep.csv"]
     if settings:
         rows = _seeds_table(settings)
         _write(folder / "seeds.csv", rows)
+        files.append("seeds.csv")
         lines.append("\n" + as_text(rows[: MOST_ROWS + 1]))
+    # Before anything is drawn, which takes a while.
+    print("\n" + "\n".join(lines) + "\n", flush=True)
     if any(math.isfinite(run.dev) for run in runs):
         from makemore import sweep_plots
 
-        drawn = sweep_plots.draw(folder, runs, keys)
-    else:
-        drawn = []
-    print("\n" + "\n".join(lines) + "\n\n" + _words(folder, runs, drawn), flush=True)
+        files += sweep_plots.draw(folder, runs, keys)
+    print(_words(folder, runs, files), flush=True)
     return runs
 
 
-def _words(folder: Path, runs: Sequence[Run], drawn: Sequence[str]) -> str:
+def _words(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
     """What is said below the table."""
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     counts = {status: sum(run.status == status for run in runs) for status in dict.fromkeys(run.status for run in runs)}
+    word = "run" if len(runs) == 1 else "runs"
     rows = [
-        ("sweep", f"{len(runs)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())),
+        ("sweep", f"{len(runs)} {word}: " + ", ".join(f"{count} {status}" for status, count in counts.items())),
         ("folder", str(folder)),
-        ("files", ", ".join(["sweep.csv", *drawn])),
+        ("files", ", ".join(files)),
     ]
     best = runs[0]
     if math.isfinite(best.dev):
         rows.append(("best", f"python sample.py checkpoint={shlex.quote(str(folder / best.folder))}"))
+    elif DIVERGED in counts:
+        rows.append(("hint", "no run ended with a dev loss that is a number; try a smaller schedule.lr"))
     rows.append(("look", f"tensorboard --logdir {shlex.quote(str(folder))}"))
     again = [run for run in runs if run.status not in (FINISHED, DIVERGED)]
     if again:
@@ -199,7 +216,9 @@ def _table(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list[s
     head = ["run", *keys, "dev", *(["last dev"] if moved else []), "train", "parameters", "seconds", "status", "error"]
 
     def loss(value: float) -> str:
-        return f"{value:.{digits}f}" if math.isfinite(value) else ""
+        if not math.isfinite(value):
+            return ""
+        return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3g}"
 
     rows = [
         [
@@ -230,7 +249,7 @@ def _seeds_table(settings: Sequence[Setting]) -> list[list[str]]:
 def as_text(table: Sequence[Sequence[str]], widest: int = 60) -> str:
     """Rows of cells, the first the head, in columns; empty columns are left out, and long cells are cut."""
     used = [at for at in range(len(table[0])) if any(row[at] for row in table[1:])]
-    cells = [[row[at] if len(row[at]) <= widest else row[at][: widest - 3] + "..." for at in used] for row in table]
+    cells = [[short(row[at], widest) for at in used] for row in table]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = [all(_is_number(cell) for cell in column[1:] if cell) for column in zip(*cells, strict=True)]
     lines = (
@@ -241,6 +260,13 @@ def as_text(table: Sequence[Sequence[str]], widest: int = 60) -> str:
         for row in cells
     )
     return "\n".join(lines)
+
+
+def short(text: str, widest: int) -> str:
+    """A cell that fits: numbers with four digits where they have many more, and long texts cut."""
+    if len(text) > 9 and _is_number(text):
+        return f"{float(text):.4g}"
+    return text if len(text) <= widest else text[: widest - 3] + "..."
 
 
 def _is_number(text: str) -> bool:
@@ -261,5 +287,9 @@ if __name__ == "__main__":
         sys.exit("usage: python -m makemore.sweep_report FOLDER      the report of a sweep, made again")
     try:
         report(Path(sys.argv[1]))
-    except UserError as error:
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -426,6 +426,6 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
 
 
 def objective(metrics: dict[str, Any]) -> float:
-    """What a sweep minimizes: the best dev loss; infinite if the run never had one."""
+    """What a sweep minimizes: the best dev loss; infinite if the run diverged, whatever it was before."""
     loss = float(metrics["best_dev_loss"])
-    return loss if math.isfinite(loss) else math.inf
+    return loss if math.isfinite(loss) and metrics["status"] != "diverged" else math.inf

@@ -13,7 +13,7 @@ Read the modules in this order; imports only point up the list.
     context_table                   what the table of counts would be for every length of context
     lr_range, plots                 what a learning-rate search says; all figures
     callbacks, diagnostics          what a person looks at while a model trains and afterwards
-    execution, training             what a run computes with; one run, start to finish
+    execution, members, training    what a run computes with, what a mixture is made of; one run, start to finish
     pool, sweep                     many runs at once; what becomes of each, and which are left to do
     sweep_plots, sweep_report       what they say together
     run_folder, cli                 where a run writes, and how the two scripts speak to a person

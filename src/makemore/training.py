@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from makemore import checkpoint, compiled, corpus, datamodule, execution, mlp
+from makemore import compiled, corpus, datamodule, execution, members, mlp
 from makemore.callbacks import (
     BestCheckpoint,
     ContextTable,
@@ -78,15 +78,15 @@ def run(config: TrainConfig, nodes: DictConfig, run_folder: Path) -> dict[str, A
     """
     started = time.perf_counter()
     quieten()
-    members = load_members(config, nodes)
+    mixed = members.load(config, nodes)
     keep_configuration(nodes, run_folder)
     with enough_memory():
         data = prepare(config)
         if isinstance(config.model, MixtureConfig):
-            check_members(config.model.members, members, data)
+            members.check(config.model.members, mixed, data)
         chosen = execution.choose(config, data)
         make_ready(chosen, data)
-        module = make_module(config, nodes, data, chosen, members)
+        module = make_module(config, nodes, data, chosen, mixed)
         results = Results(Timer(verbose=False), config.test)
         trainer = make_trainer(config, module, data, chosen, run_folder, results)
         fit(trainer, module, data)
@@ -187,7 +187,7 @@ def make_module(
     nodes: DictConfig,
     data: WindowDataModule,
     chosen: execution.Execution,
-    members: Sequence[SavedModel] = (),
+    mixed: Sequence[SavedModel] = (),
 ) -> LanguageModule:
     """The model with its initial weights, or yet to be fitted.
 
@@ -199,7 +199,7 @@ def make_module(
     if isinstance(model, NgramConfig):
         return Ngram(model, **common)
     if isinstance(model, MixtureConfig):
-        return Mixture(model, members, **common)
+        return Mixture(model, mixed, **common)
     common |= {
         "optimizer": build("optimizer", nodes.optimizer, lr=config.schedule.lr),
         "schedule": build("schedule", nodes.schedule, steps=config.steps),
@@ -227,46 +227,6 @@ def check_size(model: MLPConfig, block_size: int, vocabulary: int) -> None:
             f"model.hidden={model.hidden} with model.emb_dim={model.emb_dim} and data.block_size={block_size} needs "
             f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes"
         )
-
-
-def load_members(config: TrainConfig, nodes: DictConfig) -> list[SavedModel]:
-    """The models of a mixture; the run's context becomes as long as the longest of theirs.
-
-    Raises:
-        UserError: one of them cannot be read, or has diverged.
-    """
-    if not isinstance(config.model, MixtureConfig):
-        return []
-    members = []
-    for path in config.model.members:
-        try:
-            members.append(checkpoint.load(Path(path)))
-        except UserError as error:
-            raise UserError(str(error).replace("checkpoint=", "model.members=", 1)) from None
-        if not all(tensor.isfinite().all() for tensor in members[-1].state.values()):
-            raise UserError(f"model.members={path} has diverged: its weights are not finite; train it again")
-    config.data.block_size = nodes.data.block_size = max(member.block_size for member in members)
-    return members
-
-
-def check_members(paths: Sequence[str], members: Sequence[SavedModel], data: WindowDataModule) -> None:
-    """Makes sure that the members of a mixture learned from the documents that this run has.
-
-    Raises:
-        UserError: one of them did not.
-    """
-    for path, member in zip(paths, members, strict=True):
-        if member.vocabulary != data.vocabulary:
-            raise UserError(
-                f"model.members={path} knows {len(member.vocabulary)} characters, which are not the "
-                f"{len(data.vocabulary)} of {data.path.name}; give all members and the mixture the same data"
-            )
-        if not torch.equal(member.known, data.known) or member.held_out != data.held_out:
-            raise UserError(
-                f"model.members={path} was trained on another split or other documents than this run has "
-                f"(data={member.settings.get('data')}); its dev loss would say nothing. Train all members, and the "
-                "mixture, with the same data, data.splits, data.split_seed, data.unique and data.overfit"
-            )
 
 
 def physical_memory() -> float:

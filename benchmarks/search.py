@@ -15,7 +15,7 @@ Rows with `model.distillation` were tried in a loop of their own, most while the
 setting: half of the target from an n-gram model is worth 0.016 at 1,024 hidden units with dropout 0.1, where without it
 0.25 is needed; a token drawn from the mixed distribution in place of the distribution itself is worth nothing; a higher
 rate 0.003 to 0.004; width from 1,024 to 2,048 units 0.008, and beyond that little. `experiment=best` is the widest of
-these for as many steps as ten minutes allow.
+these for as many steps as ten minutes allow: dev 1.9188, and 1.9394 on unique names.
 """
 
 import json

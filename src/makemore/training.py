@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import logging
 import math
 import os
@@ -18,8 +19,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
+from torch.utils.tensorboard import summary
 
-from makemore import compiled, corpus, datamodule, execution, members, mlp
+from makemore import compiled, corpus, datamodule, execution, members, mlp, plots
 from makemore.callbacks import (
     BestCheckpoint,
     ContextTable,
@@ -140,6 +142,14 @@ def read_once(configs: Iterable[DataConfig]) -> None:
         if _identity(config) not in _read:
             with contextlib.suppress(UserError):
                 _read[_identity(config)] = datamodule.read(config)
+
+
+def preload() -> None:
+    """Loads what every run would load for itself at its first step, figure and chart, before runs are forked."""
+    plots.loss_curve(torch.ones(3), {1: 1.0}).savefig(io.BytesIO())
+    summary.hparams({"a": 1}, {"b": 1.0})  # type: ignore[no-untyped-call]
+    if compiled.is_ready():
+        compiled.prepare()
 
 
 def _identity(config: DataConfig) -> str:
@@ -265,6 +275,7 @@ def settings(config: TrainConfig, nodes: DictConfig) -> dict[str, Any]:
         "hidden": getattr(model, "hidden", 0),
         "init": model.init.value if isinstance(model, MLPConfig) else NONE,
         "dropout": getattr(model, "dropout", 0.0),
+        "distillation": getattr(model, "distillation", 0.0),
         "smoothing": smoothing(model) if isinstance(model, NgramConfig) else NONE,
         "batch_size": 0 if fitted else config.data.batch_size or 0,
         "optimizer": NONE if fitted else nodes.optimizer["_target_"].rsplit(".", 1)[-1],

@@ -30,6 +30,7 @@ class LocalLauncher(Launcher):
             raise Refusal(wrong)
         self.n_jobs: int | None = n_jobs
         self.progress = sweep.Progress()
+        self.first = True
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
@@ -67,6 +68,9 @@ class LocalLauncher(Launcher):
             return
         with cli.heavy_imports():
             from makemore import training
+        if self.first:
+            training.preload()
+            self.first = False
         # Composing takes as long as a short run's training: once for what may read the same documents.
         alike = {tuple(filter(names_documents, job[0])): job for job in jobs}
         training.read_once(config.data_of(without_hydra(self._compose(*job))) for job in alike.values())

@@ -260,8 +260,9 @@ def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> Non
         run = next(trained.rglob("best.ckpt")).parent
         words = [word.replace("outputs/DATE/RUN", str(run)) for word in words]
         # Short; everything else is what the README says.
-        short = ["steps=20", *(["hydra.sweeper.n_trials=2"] if "sweep=optuna" in words else [])]
+        short = ["steps=20", *(["logger=none", "callbacks=none"] if "-m" in words else [])]
         if "sweep=optuna" in words:
+            short.append("hydra.sweeper.n_trials=2")
             pytest.importorskip("optuna", reason="the extra 'optuna' is not installed")
         done = script_in(tmp_path)(*words, *short)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from makemore import plots
 from makemore.sweep import FINISHED
@@ -201,12 +201,15 @@ class Places:
         places = list(self._places.values())
         if self.numeric and min(places) > 0 and max(places) / min(places) >= WIDE:
             (axes.set_yscale if vertical else axes.set_xscale)("log")
+            axis.set_minor_formatter(NullFormatter())  # or 2 x 10^-3, 3 x 10^-3, ... overprint each other
         if not self.numeric or (len(self.values) <= MOST_CELLS and max(map(len, self.values)) <= LONGEST_NUMBER):
             axis.set_major_locator(FixedLocator(sorted(places)))
             axis.set_minor_locator(NullLocator())
             names = [short(value, LONGEST_NAME) for value in self.values]
             axis.set_ticklabels(names)
             axis.set_tick_params(rotation=30 if not vertical and max(map(len, names)) > 6 else 0)
+            if len(names) > MOST_CELLS / 2:
+                axis.set_tick_params(labelsize=7)
         axis.set_label_text(key)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from makemore import checkpoint, sampling
@@ -65,6 +66,11 @@ def test_tensorboard_has_steps_on_its_axis_and_results_with_the_hyper_parameters
     assert best[-1].value == pytest.approx(small.metrics["best_dev_loss"], abs=1e-5)
     assert "hp_metric" not in events.Tags()["scalars"]
     assert {"loss", "embedding"} <= set(events.Tags()["images"])
+    for name in ("loss", "embedding"):
+        (image,) = events.Images(name)
+        assert image.encoded_image_string == (small.folder / f"{name}.png").read_bytes()
+        assert (image.width, image.height) == Image.open(small.folder / f"{name}.png").size
+        assert image.step == 250
     assert "samples/text_summary" in events.Tags()["tensors"]
     labels = next(small.folder.rglob("metadata.tsv")).read_text().split("\n")
     assert labels[:3] == [".", "a", "b"]

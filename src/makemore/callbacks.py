@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import signal
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -38,7 +40,8 @@ RESULT_TAGS = {
     "dev_loss": "result/dev_loss",
     "train_loss": "result/train_loss",
 }
-
+# The number that stands for it in a summary of TensorBoard's.
+RGBA = 4
 
 # Tokens above which a map of all pairs is not drawn: a page of print could not be read.
 MOST_CELLS = 64
@@ -55,10 +58,18 @@ def writers(trainer: L.Trainer) -> list[SummaryWriter]:
 
 
 def show(trainer: L.Trainer, pl_module: LanguageModule, name: str, figure: Figure) -> None:
-    """Writes a figure as PNG into the run's folder, and gives it to TensorBoard under the same name."""
-    plots.save(figure, folder(trainer) / f"{name}.png")
+    """Writes a figure as PNG into the run's folder, and gives that to TensorBoard under the same name.
+
+    `add_figure` would draw it once more, which takes as long as thousands of steps.
+    """
+    path = folder(trainer) / f"{name}.png"
+    plots.save(figure, path)
     for writer in writers(trainer):
-        writer.add_figure(name, figure, global_step=pl_module.steps_taken)
+        png = path.read_bytes()
+        width, height = struct.unpack(">II", png[16:24])  # they begin the first chunk
+        image = Summary.Image(width=width, height=height, colorspace=RGBA, encoded_image_string=png)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        writer.file_writer.add_summary(summary, pl_module.steps_taken)  # type: ignore[attr-defined]
 
 
 class Progress(L.Callback):

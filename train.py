@@ -19,6 +19,7 @@ except ModuleNotFoundError as missing:
 
 CONF = Path(__file__).parent.resolve() / "conf"
 config.register()
+sweep.register()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -41,7 +42,7 @@ def run(nodes: DictConfig, folder: Path) -> float:
     metrics = training.run(settings, nodes, folder)
     if metrics["status"] == "interrupted":
         raise KeyboardInterrupt
-    return training.objective(metrics)
+    return sweep.loss_of(metrics)
 
 
 if __name__ == "__main__":

@@ -108,13 +108,13 @@ class Case:
             return F.cross_entropy(torch.tanh(p.C[contexts].flatten(1) @ p.W1 + p.b1) @ p.W2 + p.b2, targets)
 
         p, step = self._stack(rows=False), vmap(grad_and_value(loss))
-        rates = torch.tensor(self.rates)
+        rates, losses = torch.tensor(self.rates), torch.empty(0)
         with torch.no_grad():
             for contexts, targets in zip(self.contexts, self.targets, strict=True):
                 gradients, losses = step(p, contexts, targets)
                 for part, gradient in zip(p, gradients, strict=True):
                     part.sub_(gradient * rates.view(-1, *[1] * (part.dim() - 1)))
-        return losses  # type: ignore[no-any-return]
+        return losses
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from makemore import cli
+from makemore import cli, console
 from tests.conftest import ROOT, Script, script_in
 from tests.test_checkpoint import content as checkpoint_content
 
@@ -220,7 +220,7 @@ def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple
 
 def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
     code, printed = interrupted_once_there(tmp_path, "best.ckpt", "steps=100000000", "eval_every=1000")
-    assert code == cli.INTERRUPTED
+    assert code == console.INTERRUPTED
     assert "stopped early by Ctrl-C" in printed
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import mlp, module
+from makemore import mlp, module, sweep
 from makemore.schemas import Init
 from tests.conftest import Run, Train
 
@@ -117,14 +117,13 @@ def test_evaluation_holds_few_logits_at_a_time_and_its_loss_does_not_depend_on_i
 
 
 def test_a_diverged_run_stops_says_so_and_counts_as_the_worst(train: Train) -> None:
-    from makemore import training
 
     settings = ("steps=2000", "schedule=constant", "schedule.lr=1e38", "eval_every=500", "logger=none")
     runs = [train(*settings, f"steps_per_execution={k}") for k in (1, 100)]
     for run in runs:
         assert run.metrics["status"] == "diverged"
         assert run.metrics["steps"] == runs[0].metrics["steps"] < 100
-        assert training.objective(run.metrics) == float("inf")
+        assert sweep.loss_of(run.metrics) == float("inf")
         assert '"dev_loss": null' in (run.folder / "metrics.json").read_text()
         assert not (run.folder / "best.ckpt").exists()
         assert (run.folder / "last.ckpt").exists()

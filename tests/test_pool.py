@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,25 @@ def test_no_more_than_the_workers_run_at_a_time(tmp_path: Path) -> None:
 
     together = [outcome.value for outcome in pool.outcomes([call] * 6, workers=2)]
     assert max(together) <= 2
+
+
+def test_a_call_tells_how_far_it_is(tmp_path: Path) -> None:
+    def call(share: float) -> None:
+        pool.tell(share)
+        while not (tmp_path / "seen").exists():
+            time.sleep(0.01)
+
+    seen: list[list[float]] = []
+
+    def waiting(shares: Sequence[float]) -> None:
+        seen.append(sorted(shares))
+        if seen[-1] == [0.25, 0.5]:
+            (tmp_path / "seen").touch()
+
+    pool.tell(0.9)  # outside of a call nobody hears it
+    outcomes = list(pool.outcomes([partial(call, 0.5), partial(call, 0.25)], workers=2, waiting=waiting))
+    assert all(outcome.error is None for outcome in outcomes)
+    assert [0.25, 0.5] in seen
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from makemore import cli, pool
+from makemore import console, pool
 from tests.conftest import ROOT, Script
 
 QUIET = ("logger=none", "callbacks=none")
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     printed, errors = process.communicate(timeout=120)
-    assert process.returncode == cli.INTERRUPTED
+    assert process.returncode == console.INTERRUPTED
     assert "ending what runs" in errors and "Traceback" not in errors
     assert "interrupted" in printed and "missing" in printed and "go on" in printed
     found = {row["status"] for row in table(tmp_path)}

@@ -27,7 +27,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from makemore import checkpoint, context_table, lr_range, plots, sampling
+from makemore import checkpoint, context_table, lr_range, plots, pool, sampling
 from makemore.models import Ngram
 from makemore.module import DescendingModule, LanguageModule, mean_loss
 from makemore.randomness import Stream, generator
@@ -73,7 +73,7 @@ def show(trainer: L.Trainer, pl_module: LanguageModule, name: str, figure: Figur
 
 
 class Progress(L.Callback):
-    """One progress line that counts optimizer steps, with the latest train and dev loss."""
+    """One progress line that counts optimizer steps, with the latest train and dev loss; a sweep's line hears of it."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Opens the line; where nobody watches a terminal, it is written ten seconds apart."""
@@ -92,6 +92,7 @@ class Progress(L.Callback):
         self._shown["train"] = f"{outputs['losses'].mean():.4f}"
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update(len(outputs["losses"]))
+        pool.tell(self._bar.n / self._bar.total)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Shows the new dev loss."""

@@ -18,11 +18,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import sweep, sweep_report
+from makemore.console import INTERRUPTED, hush
 from makemore.errors import Refusal, UnknownKeyError, UserError
 from makemore.run_folder import ClaimRunFolder
 
 NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
-INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 # Keys whose values are paths or pieces of names.
 FREE_TEXT = ("checkpoint", "data.path", "prefix")
 # What goes on with a sweep; it is no key of a run.
@@ -176,11 +176,6 @@ def is_sweep(arguments: list[str]) -> bool:
         argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 3 and "--multirun".startswith(argument))
         for argument in arguments
     )
-
-
-def hush() -> None:
-    """The reader of our output has gone, as in `sample.py | head`: nothing is left to say, at exit either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def quoted(arguments: list[str]) -> list[str]:

@@ -9,13 +9,11 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from makemore import pool
 from makemore.errors import UnknownKeyError, UserError
 from makemore.schemas import (
     SCHEMAS,
@@ -39,16 +37,9 @@ def file_name(text: str) -> str:
     return text.replace("/", "_").replace("\\", "_").encode()[:200].decode(errors="ignore")
 
 
-def runs_in(folder: str) -> int:
-    """How many runs a sweep has had: a search that goes on must not draw the same ones again."""
-    return len(list(Path(folder).glob("[0-9]*_*")))
-
-
 def register() -> None:
     """Makes the schemas known to Hydra: `conf/train.yaml` and the files of each group name theirs."""
     OmegaConf.register_new_resolver("file_name", file_name, replace=True)
-    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
-    OmegaConf.register_new_resolver("runs_in", runs_in, replace=True)
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)

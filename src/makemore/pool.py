@@ -58,8 +58,25 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+# In a process that makes a call: what it shares with its parent, and its place there.
+_shared: tuple[Any, int] | None = None
+
+
+def tell(share: float) -> None:
+    """From within a call: lets the parent know how far it is; outside of one nobody is told.
+
+    Args:
+        share: of its work, between 0 and 1.
+    """
+    if _shared is not None:
+        shares, call = _shared
+        shares[call] = share
+
+
 def outcomes(
-    calls: Sequence[Callable[[], Any]], workers: int, waiting: Callable[[], None] = lambda: None
+    calls: Sequence[Callable[[], Any]],
+    workers: int,
+    waiting: Callable[[Sequence[float]], None] = lambda _: None,
 ) -> Iterator[Outcome]:
     """Makes the calls, at most `workers` at a time, and gives each outcome when it is there.
 
@@ -69,7 +86,7 @@ def outcomes(
     Args:
         calls: what to call; what they return must pass through a pipe.
         workers: processes at a time, at least 1.
-        waiting: called about once a second while nothing ends.
+        waiting: called at least about once a second, with what each call has told that runs.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when all processes have ended.
@@ -77,12 +94,13 @@ def outcomes(
     # Not the system's default: Python 3.14 and macOS would start afresh, and load everything once more.
     context: Any = multiprocessing.get_context("fork")
     queue, running = list(range(len(calls))), list[_Running]()
+    shares = context.RawArray("d", max(1, len(calls)))  # one number for each call, in memory that forks see
     with _interrupts() as interrupts:
         told = False
         try:
             while running or (queue and not interrupts):
                 while queue and len(running) < workers and not interrupts:
-                    running.append(_start(context, queue[0], calls[queue[0]]))
+                    running.append(_start(context, queue[0], calls[queue[0]], shares))
                     queue.pop(0)
                 ended = wait([each.process.sentinel for each in running], timeout=PATIENCE)
                 if interrupts and not told:
@@ -95,7 +113,7 @@ def outcomes(
                 for each in [each for each in running if each.process.sentinel in ended]:
                     running.remove(each)
                     yield _outcome(each)
-                waiting()
+                waiting([shares[each.call] for each in running])
         finally:
             for each in running:
                 each.process.terminate()
@@ -119,12 +137,12 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _start(context: Any, index: int, call: Callable[[], Any]) -> _Running:
+def _start(context: Any, index: int, call: Callable[[], Any], shares: Any) -> _Running:
     console = tempfile.TemporaryFile()  # noqa: SIM115 (read and closed when the process has ended)
     receiver, sender = context.Pipe(duplex=False)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or the fork would print it once more
-    process = context.Process(target=_child, args=(call, sender, console.fileno()), daemon=True)
+    process = context.Process(target=_child, args=(call, sender, console.fileno(), (shares, index)), daemon=True)
     # A Ctrl-C that comes between the fork and the child's own handler must wait for that.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -135,7 +153,9 @@ def _start(context: Any, index: int, call: Callable[[], Any]) -> _Running:
     return _Running(index, process, receiver, console)
 
 
-def _child(call: Callable[[], Any], sender: Connection, console: int) -> None:
+def _child(call: Callable[[], Any], sender: Connection, console: int, shared: tuple[Any, int]) -> None:
+    global _shared  # noqa: PLW0603 (this process makes one call, and ends)
+    _shared = shared
     # Of the terminal's Ctrl-C only the parent is to hear, which passes it on.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,23 +10,22 @@ Everything is read from the sweep's folder, so that a report can be made at any 
     sweep.csv, seeds.csv, *.png    the report (`sweep_report`)
 """
 
-import contextlib
+import functools
 import io
 import json
 import logging
 import math
-import sys
 import tarfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from tqdm import tqdm
 from yaml import YAMLError
 
+from makemore import pool
 from makemore.config import replayable
 from makemore.errors import UserError
 
@@ -40,7 +39,7 @@ DIR, NAMES = "hydra.sweep.dir", "hydra.job.config.override_dirname.exclude_keys"
 UNREADABLE = (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError, TypeError)
 # What a folder has when Hydra has prepared a run in it and nothing has happened yet.
 PREPARED = (".hydra", "train.log")
-# What a run may have come to. The first two would come out the same again.
+# What a run may have come to.
 FINISHED, DIVERGED, INTERRUPTED, FAILED, UNFINISHED, MISSING = (
     "finished",
     "diverged",
@@ -49,6 +48,17 @@ FINISHED, DIVERGED, INTERRUPTED, FAILED, UNFINISHED, MISSING = (
     "unfinished",
     "missing",
 )
+# These would come out the same again.
+ENDED = (FINISHED, DIVERGED)
+
+
+def register() -> None:
+    """Makes known what the configurations of sweeps use: the number of cores, and of the runs that a sweep has had.
+
+    A search that goes on must not draw the same settings again.
+    """
+    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
+    OmegaConf.register_new_resolver("runs_in", lambda folder: len(run_folders(Path(folder))), replace=True)
 
 
 def member(folder: Path, nodes: DictConfig, run: Callable[[], float]) -> float:
@@ -77,7 +87,7 @@ def member(folder: Path, nodes: DictConfig, run: Callable[[], float]) -> float:
 def ended(folder: Path, nodes: DictConfig) -> float | None:
     """The best dev loss of a run that has come to its end in this folder with the same configuration, or None."""
     metrics = read_metrics(folder)
-    if metrics is None or metrics["status"] not in (FINISHED, DIVERGED):
+    if metrics is None or metrics["status"] not in ENDED:
         return None
     if (folder / CONFIG).read_text(encoding="utf-8") != replayable(nodes):
         return None
@@ -132,7 +142,7 @@ def places(folder: Path, jobs: Sequence[Sequence[str]], first: int) -> list[Plac
         jobs: the overrides of each.
         first: Hydra's number of the first.
     """
-    taken = {int(run.name.split("_")[0]): run for run in run_folders(folder)}
+    taken = {number_of(run): run for run in run_folders(folder)}
     typed = {at: sorted(overrides_of(run)) for at, run in taken.items()}
     result: list[Place] = []
     for index, overrides in enumerate(jobs, start=first):
@@ -150,17 +160,29 @@ def places(folder: Path, jobs: Sequence[Sequence[str]], first: int) -> list[Plac
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The folders of a sweep's runs, by number."""
-    runs = [path for path in folder.iterdir() if path.is_dir() and path.name.split("_")[0].isdigit()]
-    return sorted(runs, key=lambda path: int(path.name.split("_")[0]))
+    """The folders of a sweep's runs, by number; none where there is no such folder yet."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    runs = [path for path in there if path.is_dir() and path.name.split("_")[0].isdigit()]
+    return sorted(runs, key=number_of)
+
+
+def number_of(run: Path) -> int:
+    """A run's number in its sweep, with which its folder's name begins."""
+    return int(run.name.split("_")[0])
 
 
 def overrides_of(run: Path) -> list[str]:
     """What was typed for one run: `KEY=VALUE`, in order; nothing where Hydra did not come to write it."""
     try:
-        return [str(each) for each in OmegaConf.load(run / OVERRIDES)]
+        return list(_overrides(run / OVERRIDES, (run / OVERRIDES).stat().st_mtime_ns))
     except UNREADABLE:
         return []
+
+
+@functools.cache
+def _overrides(path: Path, _modified: int) -> tuple[str, ...]:
+    # A search asks for those of all its runs before each next one; to read a file of YAML takes a millisecond.
+    return tuple(str(each) for each in OmegaConf.load(path))
 
 
 def read_metrics(run: Path) -> dict[str, Any] | None:
@@ -173,7 +195,9 @@ def read_metrics(run: Path) -> dict[str, Any] | None:
 
 
 def loss_of(metrics: dict[str, Any]) -> float:
-    """The best dev loss of a run; infinite if it diverged or never had one, for which JSON has no word."""
+    """What a sweep minimizes: the best dev loss; infinite if there is none, for which JSON has no word, or the run
+    diverged, whatever it was before.
+    """
     loss = metrics["best_dev_loss"]
     return math.inf if loss is None or metrics["status"] == DIVERGED else float(loss)
 
@@ -221,56 +245,6 @@ def command(folder: Path) -> tuple[list[str], list[str]]:
         ) from None
     left_out = (f"{DIR}=", f"{NAMES}=", "hydra.mode=")
     return flags, [str(each) for each in typed if not str(each).startswith(left_out)]
-
-
-class Progress:
-    """One line for a whole sweep: how many runs have ended, and the best dev loss so far."""
-
-    def __init__(self) -> None:
-        self.best = (math.inf, -1)
-        self.without = 0
-        self._bar: tqdm[Any] | None = None
-
-    @contextlib.contextmanager
-    def over(self, total: int) -> Iterator[None]:
-        """Shows the line until all runs of the sweep have ended; where nobody watches a terminal, ten seconds apart.
-
-        Args:
-            total: runs in the sweep.
-        """
-        if self._bar is None:
-            watched = sys.stderr.isatty()
-            self._bar = tqdm(
-                total=total, desc="sweep", unit=" runs", dynamic_ncols=True, mininterval=0.1 if watched else 10
-            )
-        try:
-            yield
-        except BaseException:
-            self._bar.close()
-            raise
-        if self._bar.n >= total:
-            self._bar.close()
-
-    def refresh(self) -> None:
-        """Shows how much time has gone by."""
-        if self._bar is not None and sys.stderr.isatty():
-            self._bar.refresh()
-
-    def ended(self, number: int, loss: float) -> None:
-        """Counts a run.
-
-        Args:
-            number: the run's.
-            loss: its best dev loss; infinite if it has none.
-        """
-        assert self._bar is not None
-        self.best = min(self.best, (loss, number))
-        self.without += not math.isfinite(loss)
-        shown = {"best dev": f"{self.best[0]:.4f} (run {self.best[1]})"} if math.isfinite(self.best[0]) else {}
-        if self.without:
-            shown["without a loss"] = str(self.without)
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update()
 
 
 def pack(run: Path) -> bytes:

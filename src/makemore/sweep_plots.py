@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from makemore import plots
 from makemore.sweep import FINISHED
-from makemore.sweep_report import Run, setting_keys, short
+from makemore.sweep_report import Run, as_number, by_setting, setting_keys, short
 
 # Keys and pairs of keys that are drawn, in the order in which they were typed.
 MOST_KEYS, MOST_PAIRS = 9, 6
@@ -51,11 +51,7 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
 
 def over_seeds(runs: Sequence[Run]) -> list[Run]:
     """One run for each setting, with the mean dev loss of its seeds: the luckiest seed is not the better setting."""
-    groups: dict[tuple[tuple[str, str | None], ...], list[Run]] = {}
-    keys = setting_keys(dict.fromkeys(key for run in runs for key in run.overrides))
-    for run in runs:
-        groups.setdefault(tuple((key, run.overrides.get(key)) for key in keys), []).append(run)
-    return [group[0]._replace(dev=statistics.fmean(run.dev for run in group)) for group in groups.values()]
+    return [group[0]._replace(dev=statistics.fmean(run.dev for run in group)) for group in by_setting(runs)]
 
 
 def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
@@ -184,7 +180,7 @@ class Places:
     """
 
     def __init__(self, values: Sequence[str]) -> None:
-        numbers = {value: _number(value) for value in dict.fromkeys(values)}
+        numbers = {value: as_number(value) for value in dict.fromkeys(values)}
         self.numeric = all(math.isfinite(number) for number in numbers.values())
         self.values = sorted(numbers, key=lambda value: numbers[value]) if self.numeric else sorted(numbers)
         self._places: Mapping[str, float] = (
@@ -211,10 +207,3 @@ class Places:
             if len(names) > MOST_CELLS / 2:
                 axis.set_tick_params(labelsize=7)
         axis.set_label_text(key)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import shlex
 import statistics
 import sys
@@ -10,9 +9,9 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from makemore import sweep
+from makemore import console, sweep
 from makemore.errors import UserError
-from makemore.sweep import DIVERGED, ERROR, FAILED, FINISHED, INTERRUPTED, MISSING, UNFINISHED
+from makemore.sweep import DIVERGED, ENDED, ERROR, FAILED, FINISHED, INTERRUPTED, MISSING, UNFINISHED
 
 # Rows of the printed table, and failures named below it; the files have all.
 MOST_ROWS, MOST_NAMED = 40, 5
@@ -75,7 +74,7 @@ def gather(folder: Path) -> list[Run]:
 
 def _row(run: Path) -> Run:
     overrides, metrics = _by_key(sweep.overrides_of(run)), sweep.read_metrics(run)
-    row = Run(int(run.name.split("_")[0]), overrides, UNFINISHED, folder=run.name)
+    row = Run(sweep.number_of(run), overrides, UNFINISHED, folder=run.name)
     if metrics is not None:
         return row._replace(
             status=str(metrics["status"]),
@@ -107,7 +106,7 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
     """
     asked = [_by_key(overrides) for overrides in sweep.planned(folder)]
     runs = [run for run in runs if (run.overrides in asked if asked else run.folder not in before)]
-    without = [run for run in runs if run.status not in (FINISHED, DIVERGED)]
+    without = [run for run in runs if run.status not in ENDED]
     if not without:
         return ""
     named = (("one" if run.number is None else f"run {run.number}", run) for run in without[:MOST_NAMED])
@@ -126,6 +125,16 @@ def varied(runs: Iterable[Run]) -> list[str]:
 def setting_keys(keys: Iterable[str]) -> list[str]:
     """Those that say what a run is, without the one that only says where its chance begins."""
     return [key for key in keys if key != "seed"]
+
+
+def by_setting(runs: Iterable[Run]) -> list[list[Run]]:
+    """Groups of runs that differ in nothing but the seed."""
+    runs = list(runs)
+    keys = setting_keys(varied(runs))
+    groups: dict[tuple[str | None, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.overrides.get(key) for key in keys), []).append(run)
+    return list(groups.values())
 
 
 class Setting(NamedTuple):
@@ -149,18 +158,14 @@ def over_seeds(runs: Sequence[Run]) -> list[Setting]:
     keys = varied(runs)
     if "seed" not in keys:
         return []
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        if run.status == FINISHED:
-            common = tuple((key, run.overrides.get(key, "")) for key in setting_keys(keys))
-            groups.setdefault(common, []).append(run)
     settings = []
-    for common, group in groups.items():
+    for group in by_setting(run for run in runs if run.status == FINISHED):
+        common = {key: group[0].overrides.get(key, "") for key in setting_keys(keys)}
         losses = [run.dev for run in group]
         spread = statistics.stdev(losses) if len(losses) > 1 else math.nan
         mean = statistics.fmean(losses)
         train = statistics.fmean(run.train for run in group)
-        settings.append(Setting(dict(common), len(group), (mean, spread, min(losses), max(losses)), train))
+        settings.append(Setting(common, len(group), (mean, spread, min(losses), max(losses)), train))
     return sorted(settings, key=lambda setting: setting.dev[0])
 
 
@@ -205,7 +210,7 @@ def _words(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
     elif DIVERGED in counts:
         rows.append(("hint", "no run ended with a dev loss that is a number; try a smaller schedule.lr"))
     rows.append(("look", f"tensorboard --logdir {shlex.quote(str(folder))}"))
-    again = [run for run in runs if run.status not in (FINISHED, DIVERGED)]
+    again = [run for run in runs if run.status not in ENDED]
     if again:
         rows.append(("go on", f"python train.py -m resume_sweep={shlex.quote(str(folder))}"))
     return "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
@@ -251,7 +256,7 @@ def as_text(table: Sequence[Sequence[str]], widest: int = 60) -> str:
     used = [at for at in range(len(table[0])) if any(row[at] for row in table[1:])]
     cells = [[short(row[at], widest) for at in used] for row in table]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [all(_is_number(cell) for cell in column[1:] if cell) for column in zip(*cells, strict=True)]
+    numeric = [all(is_number(cell) for cell in column[1:] if cell) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
@@ -264,17 +269,22 @@ def as_text(table: Sequence[Sequence[str]], widest: int = 60) -> str:
 
 def short(text: str, widest: int) -> str:
     """A cell that fits: numbers with four digits where they have many more, and long texts cut."""
-    if len(text) > 9 and _is_number(text):
+    if len(text) > 9 and is_number(text):
         return f"{float(text):.4g}"
     return text if len(text) <= widest else text[: widest - 3] + "..."
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    return not math.isnan(as_number(text))
+
+
+def as_number(text: str) -> float:
+    """The number that a text is; nan if it is none."""
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return math.nan
 
 
 def _write(path: Path, rows: Iterable[Sequence[str]]) -> None:
@@ -288,8 +298,8 @@ if __name__ == "__main__":
     try:
         report(Path(sys.argv[1]))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(console.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
+        console.hush()
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import logging
 import math
@@ -144,8 +145,12 @@ def read_once(configs: Iterable[DataConfig]) -> None:
                 _read[_identity(config)] = datamodule.read(config)
 
 
+@functools.cache
 def preload() -> None:
-    """Loads what every run would load for itself at its first step, figure and chart, before runs are forked."""
+    """Loads what every run would load for itself at its first step, figure and chart, before runs are forked.
+
+    Once in a process, however often it is called.
+    """
     plots.loss_curve(torch.ones(3), {1: 1.0}).savefig(io.BytesIO())
     summary.hparams({"a": 1}, {"b": 1.0})  # type: ignore[no-untyped-call]
     if compiled.is_ready():
@@ -394,9 +399,3 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
         next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
     rows += zip(("next", ""), next_commands, strict=False)
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
-
-
-def objective(metrics: dict[str, Any]) -> float:
-    """What a sweep minimizes: the best dev loss; infinite if the run diverged, whatever it was before."""
-    loss = float(metrics["best_dev_loss"])
-    return loss if math.isfinite(loss) and metrics["status"] != "diverged" else math.inf

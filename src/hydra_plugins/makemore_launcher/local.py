@@ -15,6 +15,7 @@ from makemore import cli, config, pool, sweep
 from makemore.errors import Refusal, UserError
 from makemore.run_folder import without_hydra
 from makemore.schemas import Accelerator
+from makemore.sweep_progress import Progress
 
 
 class LocalLauncher(Launcher):
@@ -29,8 +30,7 @@ class LocalLauncher(Launcher):
             wrong = UserError(f"hydra.launcher.n_jobs={n_jobs} must be a whole number, at least 1, or null: all cores")
             raise Refusal(wrong)
         self.n_jobs: int | None = n_jobs
-        self.progress = sweep.Progress()
-        self.first = True
+        self.progress = Progress()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
@@ -68,15 +68,13 @@ class LocalLauncher(Launcher):
             return
         with cli.heavy_imports():
             from makemore import training
-        if self.first:
-            training.preload()
-            self.first = False
+        training.preload()
         # Composing takes as long as a short run's training: once for what may read the same documents.
         alike = {tuple(filter(names_documents, job[0])): job for job in jobs}
         training.read_once(config.data_of(without_hydra(self._compose(*job))) for job in alike.values())
         assert self.n_jobs is not None
         calls = [functools.partial(self._run, *job) for job in jobs]
-        yield from pool.outcomes(calls, self.n_jobs, self.progress.refresh)
+        yield from pool.outcomes(calls, self.n_jobs, self.progress.under_way)
 
     def _compose(self, overrides: Sequence[str], place: sweep.Place) -> DictConfig:
         composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))

@@ -59,6 +59,20 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen("trainer=gpu", "model.gradients=compiled")
 
 
+def test_what_takes_longer_is_expected_to() -> None:
+    rising = (
+        ("model=ngram",),
+        ("steps=2000", "model.hidden=100"),
+        ("steps=20000", "model.hidden=100"),
+        ("steps=20000", "model.hidden=300"),
+        ("steps=20000", "model.hidden=300", "data.block_size=8"),
+        ("steps=20000", "model.hidden=300", "data.block_size=8", "data.batch_size=64"),
+        ("steps=20000", "model.hidden=300", "data.block_size=8", "data.batch_size=null"),
+    )
+    expected = [execution.expected_work(composed(*overrides)) for overrides in rising]
+    assert expected == sorted(set(expected))
+
+
 def test_what_was_chosen_is_said_in_words() -> None:
     assert str(chosen()) == "CPU, 1 thread, compiled steps, 1,000 steps in a call"
     assert str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1")) == (

@@ -67,9 +67,9 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
         sys.executable,
         str(ROOT / "train.py"),
         "-m",
-        "seed=1,2,3",
-        "steps=60000000,7",
+        f"steps=60000000,{','.join(map(str, range(7, 40)))}",
         "eval_every=1000",
+        "hydra.launcher.n_jobs=2",
         *QUIET,
     ]
     process = subprocess.Popen(
@@ -87,9 +87,10 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
     found = {row["status"] for row in table(tmp_path)}
     assert {"finished", "interrupted", "missing"} <= found
     (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
-    again = script("train.py", "-m", f"resume_sweep={folder}", "steps=7")
+    again = script("train.py", "-m", f"resume_sweep={folder}", "steps=7,8,39")
     assert again.returncode == 0, again.stderr
-    assert sum(row["status"] == "finished" for row in table(tmp_path)) == 3
+    finished = {row["steps"] for row in table(tmp_path) if row["status"] == "finished"}
+    assert {"7", "8", "39"} <= finished
 
 
 def test_a_sweep_of_another_configuration_goes_on_with_that(script: Script, tmp_path: Path) -> None:
@@ -102,6 +103,13 @@ def test_a_sweep_of_another_configuration_goes_on_with_that(script: Script, tmp_
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
     assert len(list((tmp_path / "s").rglob("last.ckpt"))) == 3
     assert {row["parameters"] for row in table(tmp_path)} == {table(tmp_path)[0]["parameters"]}
+
+
+def test_the_runs_that_will_take_longest_begin_first(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "model.hidden=3,300,30", "steps=5", "hydra.launcher.n_jobs=1", *QUIET)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(tmp_path.rglob("[0-9]_*"), key=lambda run: (run / ".hydra" / "config.yaml").stat().st_mtime_ns)
+    assert [run.name for run in runs] == ["1_model.hidden=300", "2_model.hidden=30", "0_model.hidden=3"]
 
 
 def test_a_sweep_that_runs_is_left_alone(script: Script, tmp_path: Path) -> None:

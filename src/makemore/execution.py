@@ -7,6 +7,7 @@ leaves open (`trainer=auto`, `model.gradients=auto`, `steps_per_execution=null`)
 from dataclasses import dataclass
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from makemore import mlp
 from makemore.datamodule import WindowDataModule
@@ -22,6 +23,10 @@ GPU_FROM = 5 * 10**7
 # for the progress bar and for Ctrl-C.
 CALL = 4 * 10**9
 MOST_STEPS = 1000
+# Operations in the time that a small step takes beside its matrix products.
+BESIDE = 2 * 10**6
+# What a run's data has, as long as it has not been read.
+TYPICAL_VOCABULARY, TYPICAL_ROWS = 27, 2 * 10**5
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,22 @@ def choose(config: TrainConfig, data: WindowDataModule) -> Execution:
     most = 1 if config.callbacks.update_ratio else MOST_STEPS  # which looks at single steps
     steps = config.steps_per_execution or min(most, max(1, CALL // operations))
     return Execution(accelerator, threads, gradients, steps)
+
+
+def expected_work(nodes: DictConfig) -> int:
+    """About how long a run will take, in operations, before anything of it is checked or read.
+
+    It is for runs to be put in order by.
+
+    Args:
+        nodes: the run's configuration.
+    """
+    model, data = nodes.model, nodes.data
+    if OmegaConf.get_type(nodes, "model") is not MLPConfig:
+        return 0  # counting is done at once, and a bigram's steps are small
+    rows = data.batch_size or TYPICAL_ROWS
+    step = mlp.operations(rows, TYPICAL_VOCABULARY, data.block_size, model.emb_dim, model.hidden)
+    return int(nodes.steps * (step + BESIDE))
 
 
 def has_gpu() -> bool:

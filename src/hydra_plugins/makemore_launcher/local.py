@@ -2,18 +2,17 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore import cli, config, pool, sweep
 from makemore.errors import Refusal, UserError
-from makemore.run_folder import without_hydra
 from makemore.schemas import Accelerator
 from makemore.sweep_progress import Progress
 
@@ -34,9 +33,13 @@ class LocalLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
+        loader: Any = hydra_context.config_loader
+        loader.load_sweep_config = once_for_each_job(loader.load_sweep_config)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
+        # Unresolved: each run's holds its number.
+        self.subdir: str = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
         if self.n_jobs is None:
             self.n_jobs = 1 if config.trainer.accelerator is Accelerator.gpu else pool.cores()
 
@@ -67,21 +70,22 @@ class LocalLauncher(Launcher):
                 yield pool.Outcome(index, self._run(*job), None)
             return
         with cli.heavy_imports():
-            from makemore import training
+            from makemore import execution, training
         training.preload()
-        # Composing takes as long as a short run's training: once for what may read the same documents.
-        alike = {tuple(filter(names_documents, job[0])): job for job in jobs}
-        training.read_once(config.data_of(without_hydra(self._compose(*job))) for job in alike.values())
+        nodes = [self._compose(*job) for job in jobs]
+        training.read_once(map(config.data_of, nodes))
+        # The longest first: one that began last would run on alone.
+        order = sorted(range(len(jobs)), key=lambda index: -execution.expected_work(nodes[index]))
+        calls = [functools.partial(self._run, *jobs[index]) for index in order]
         assert self.n_jobs is not None
-        calls = [functools.partial(self._run, *job) for job in jobs]
-        yield from pool.outcomes(calls, self.n_jobs, self.progress.under_way)
+        for outcome in pool.outcomes(calls, self.n_jobs, self.progress.under_way):
+            yield outcome._replace(call=order[outcome.call])
 
     def _compose(self, overrides: Sequence[str], place: sweep.Place) -> DictConfig:
         composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = place.number
-            if place.folder is not None:
-                composed.hydra.sweep.subdir = place.folder
+            composed.hydra.sweep.subdir = place.folder or self.subdir
         return composed
 
     def _run(self, overrides: Sequence[str], place: sweep.Place) -> Any:
@@ -94,10 +98,21 @@ class LocalLauncher(Launcher):
         ).return_value
 
 
-def names_documents(override: str) -> bool:
-    """Whether an override may have a say in which documents a run reads."""
-    windows = ("data.block_size=", "data.batch_size=", "data.replacement=")
-    return override.startswith(("data", "experiment")) and not override.startswith(windows)
+def once_for_each_job(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Hydra's composing of a job's configuration, which remembers.
+
+    Hydra composes each job of a grid to see whether that can be done, and would again to run it: a tenth of a second,
+    for the first in this process alone.
+    """
+    composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_sweep_config(master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        job = tuple(sweep_overrides)
+        if job not in composed:
+            composed[job] = compose(master_config, list(sweep_overrides))
+        return composed[job]
+
+    return load_sweep_config
 
 
 def run_folder(composed: DictConfig) -> Path:

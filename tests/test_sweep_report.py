@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from makemore import sweep, sweep_report
-from makemore.errors import UserError
+from makemore import sweep, sweep_plots, sweep_report, sweep_table
 from tests.test_sweep import begin, composed, leave, save_command
 
 NODES = composed()
 DIVERGED = {"status": "diverged", "best_dev_loss": None, "dev_loss": None, "train_loss": None}
 
 
-def ended(folder: Path, number: int, *overrides: str, **metrics: Any) -> None:
+def ended_run(folder: Path, number: int, *overrides: str, **metrics: Any) -> None:
     results = {"train_loss": 1.9, "dev_loss": 2.1, "best_dev_loss": 2.1, "parameters": 81, "fit_seconds": 0.5}
     leave(begin(folder, number, *overrides), NODES, **(results | metrics))
 
@@ -29,9 +28,9 @@ def test_an_unfinished_sweep_has_a_row_for_every_run_the_best_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_command(tmp_path, "model.hidden=1,2,3,4,5,6", "steps=9")
-    ended(tmp_path, 0, "model.hidden=1", "steps=9", best_dev_loss=2.2, dev_loss=2.3)
-    ended(tmp_path, 1, "model.hidden=2", "steps=9", best_dev_loss=2.1)
-    ended(
+    ended_run(tmp_path, 0, "model.hidden=1", "steps=9", best_dev_loss=2.2, dev_loss=2.3)
+    ended_run(tmp_path, 1, "model.hidden=2", "steps=9", best_dev_loss=2.1)
+    ended_run(
         tmp_path, 2, "model.hidden=3", "steps=9", status="diverged", best_dev_loss=None, dev_loss=None, train_loss=None
     )
     sweep.leave_error(begin(tmp_path, 3, "model.hidden=4", "steps=9"), "a sentence\nand a traceback")
@@ -57,9 +56,9 @@ def test_seeds_of_a_setting_are_averaged_with_their_spread(tmp_path: Path) -> No
     number = 0
     for hidden, values in losses.items():
         for seed, loss in enumerate(values):
-            ended(tmp_path, number, f"model.hidden={hidden}", f"seed={seed}", best_dev_loss=loss)
+            ended_run(tmp_path, number, f"model.hidden={hidden}", f"seed={seed}", best_dev_loss=loss)
             number += 1
-    ended(tmp_path, 6, "model.hidden=5", "seed=9", status="diverged", best_dev_loss=None)
+    ended_run(tmp_path, 6, "model.hidden=5", "seed=9", status="diverged", best_dev_loss=None)
     sweep_report.report(tmp_path)
     table = rows(tmp_path / "seeds.csv")
     assert [row["model.hidden"] for row in table] == ["5", "2"]
@@ -74,9 +73,9 @@ def test_seeds_of_a_setting_are_averaged_with_their_spread(tmp_path: Path) -> No
 
 def test_a_sweep_over_seeds_alone_is_one_setting(tmp_path: Path) -> None:
     for seed in (1, 2):
-        ended(tmp_path, seed, f"seed={seed}", best_dev_loss=2.0 + seed / 10)
-    runs = sweep_report.gather(tmp_path)
-    (setting,) = sweep_report.over_seeds(runs)
+        ended_run(tmp_path, seed, f"seed={seed}", best_dev_loss=2.0 + seed / 10)
+    runs = sweep_table.gather(tmp_path)
+    (setting,) = sweep_table.over_seeds(runs)
     assert setting.dev == pytest.approx((2.15, math.sqrt(0.005), 2.1, 2.2))
     sweep_report.report(tmp_path)
     assert rows(tmp_path / "seeds.csv")[0]["mean dev"] == "2.1500"
@@ -87,25 +86,23 @@ def test_figures_are_drawn_for_keys_of_any_kind(tmp_path: Path, values: list[str
     number = 0
     for value in values:
         for block in (3, 8):
-            ended(tmp_path, number, f"some.key={value}", f"data.block_size={block}", best_dev_loss=2 + number / 7)
+            ended_run(tmp_path, number, f"some.key={value}", f"data.block_size={block}", best_dev_loss=2 + number / 7)
             number += 1
     runs = sweep_report.report(tmp_path)
-    assert sweep_report.varied(runs) == ["some.key", "data.block_size"]
+    assert sweep_table.varied(runs) == ["some.key", "data.block_size"]
     for name in ("sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 300
 
 
 def test_a_run_that_failed_to_learn_does_not_press_the_others_together() -> None:
-    from makemore import sweep_plots
-
     assert sweep_plots.worth_drawing([2.0, 2.1, 2.2, 2.15, 30.0]) == 2.2
     assert sweep_plots.worth_drawing([2.0]) == 2.0
 
 
 def test_a_long_search_is_drawn_as_points(tmp_path: Path) -> None:
     for number in range(20):
-        ended(tmp_path, number, f"schedule.lr={0.001 * 1.3**number}", f"model.dropout={number / 50}")
+        ended_run(tmp_path, number, f"schedule.lr={0.001 * 1.3**number}", f"model.dropout={number / 50}")
     sweep_report.report(tmp_path)
     assert (tmp_path / "sweep_pairs.png").exists()
 
@@ -120,40 +117,12 @@ def test_text_columns_are_aligned_and_long_cells_cut() -> None:
     assert third == "long  10.25"
 
 
-def test_what_is_not_a_sweeps_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
-        sweep_report.gather(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no runs"):
-        sweep_report.gather(tmp_path)
-
-
-def test_a_run_that_diverged_or_was_cut_short_is_no_result_however_low_its_loss(tmp_path: Path) -> None:
-    ended(tmp_path, 0, "model.hidden=1", "seed=1", best_dev_loss=2.4)
-    ended(tmp_path, 1, "model.hidden=2", "seed=1", status="diverged", best_dev_loss=2.0)
-    ended(tmp_path, 2, "model.hidden=1", "seed=2", status="interrupted", best_dev_loss=2.1)
-    runs = sweep_report.gather(tmp_path)
-    assert [run.number for run in runs] == [0, 2, 1]
-    assert runs[2].dev == math.inf
-    (setting,) = sweep_report.over_seeds(runs)
-    assert (setting.runs, setting.dev[0]) == (1, 2.4)
-
-
 def test_in_figures_the_luckiest_seed_is_not_the_better_setting() -> None:
-    from makemore import sweep_plots
-
     losses = {"2": (2.0, 3.0), "5": (2.2, 2.3)}
     runs = [
-        sweep_report.Run(0, {"model.hidden": hidden, "seed": str(seed)}, "finished", dev=loss)
+        sweep_table.Run(0, {"model.hidden": hidden, "seed": str(seed)}, "finished", dev=loss)
         for hidden, both in losses.items()
         for seed, loss in enumerate(both)
     ]
-    settings = {run.overrides["model.hidden"]: run.dev for run in sweep_plots.over_seeds(runs)}
+    settings = {run.overrides["model.hidden"]: run.dev for run in sweep_plots.seed_means(runs)}
     assert settings == pytest.approx({"2": 2.5, "5": 2.25})
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("0.057341314963618564", "0.05734"), ("2.1", "2.1"), ("123456", "123456"), ("x" * 30, "x" * 17 + "...")],
-)
-def test_long_values_are_shown_short(text: str, shown: str) -> None:
-    assert sweep_report.short(text, 20) == shown

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from makemore import plots
 from makemore.sweep import FINISHED
-from makemore.sweep_report import Run, as_number, by_setting, setting_keys, short
+from makemore.sweep_table import Run, as_number, by_setting, setting_keys, short
 
 # Keys and pairs of keys that are drawn, in the order in which they were typed.
 MOST_KEYS, MOST_PAIRS = 9, 6
@@ -41,7 +41,7 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     if keys:
         figures["sweep_keys.png"] = by_key(usable, keys[:MOST_KEYS])
     if len(keys) > 1:
-        figures["sweep_pairs.png"] = by_pair(over_seeds(usable), list(combinations(keys, 2))[:MOST_PAIRS])
+        figures["sweep_pairs.png"] = by_pair(seed_means(usable), list(combinations(keys, 2))[:MOST_PAIRS])
     if any(math.isfinite(run.train) for run in usable):
         figures["sweep_fit.png"] = fit(usable)
     for name, figure in figures.items():
@@ -49,7 +49,7 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     return list(figures)
 
 
-def over_seeds(runs: Sequence[Run]) -> list[Run]:
+def seed_means(runs: Sequence[Run]) -> list[Run]:
     """One run for each setting, with the mean dev loss of its seeds: the luckiest seed is not the better setting."""
     return [group[0]._replace(dev=statistics.fmean(run.dev for run in group)) for group in by_setting(runs)]
 
@@ -61,7 +61,7 @@ def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
     figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.6 * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten().tolist()
     ceiling = worth_drawing([run.dev for run in runs])
-    settings = over_seeds(runs)
+    settings = seed_means(runs)
     for axes, key in zip(grid, keys, strict=False):
         places = Places([run.overrides.get(key, "") for run in runs])
         x = np.array([places.of(run.overrides.get(key, "")) for run in runs])  # (runs,)

@@ -1,97 +1,19 @@
-"""What the runs of a sweep say together: a table, its file, spreads over seeds, figures. All from the folder alone."""
+"""What a sweep says at its end, all of it from the folder alone: its table, printed and as a file, spreads, figures."""
 
 import csv
 import math
 import shlex
-import statistics
 import sys
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from makemore import console, sweep
 from makemore.errors import UserError
-from makemore.sweep import DIVERGED, ENDED, ERROR, FAILED, FINISHED, INTERRUPTED, MISSING, UNFINISHED
+from makemore.sweep import DIVERGED, ENDED
+from makemore.sweep_table import Run, Setting, by_key, gather, is_number, over_seeds, short, varied
 
 # Rows of the printed table, and failures named below it; the files have all.
 MOST_ROWS, MOST_NAMED = 40, 5
-
-
-class Run(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-        number: its number in the sweep; None if it has not begun.
-        overrides: what was typed for it, by key.
-        status: `finished`, `diverged`, `interrupted`, `failed`, `unfinished` or `missing`.
-        dev: its best dev loss, infinite without one.
-        train: its train loss at the end, nan without one.
-        last_dev: its dev loss at the end, nan without one.
-        parameters: how many; None if that is not known.
-        seconds: of training; None if that is not known.
-        error: why it failed, in a sentence, or nothing.
-        folder: its folder's name, or nothing.
-    """
-
-    number: int | None
-    overrides: dict[str, str]
-    status: str
-    dev: float = math.inf
-    train: float = math.nan
-    last_dev: float = math.nan
-    parameters: int | None = None
-    seconds: float | None = None
-    error: str = ""
-    folder: str = ""
-
-
-def gather(folder: Path) -> list[Run]:
-    """Every run of a sweep: those that finished, from the lowest dev loss to the highest, and then all others.
-
-    Raises:
-        UserError: the folder is not there, or not a sweep's.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; name a sweep's, such as outputs/multirun/DATE/TIME-mlp")
-    runs = [_row(run) for run in sweep.run_folders(folder)]
-    begun = [run.overrides for run in runs]
-    runs += [
-        Run(None, overrides, MISSING) for overrides in map(_by_key, sweep.planned(folder)) if overrides not in begun
-    ]
-    if not runs:
-        raise UserError(
-            f"{folder} holds no runs of a sweep; name a sweep's folder, such as outputs/multirun/DATE/TIME-mlp"
-        )
-    order = [FINISHED, INTERRUPTED, DIVERGED, FAILED, UNFINISHED, MISSING]
-
-    def place(run: Run) -> tuple[bool, float, int, float]:
-        # What was cut short is no result, however low its loss.
-        number = math.inf if run.number is None else run.number
-        return run.status != FINISHED, run.dev, order.index(run.status), number
-
-    return sorted(runs, key=place)
-
-
-def _row(run: Path) -> Run:
-    overrides, metrics = _by_key(sweep.overrides_of(run)), sweep.read_metrics(run)
-    row = Run(sweep.number_of(run), overrides, UNFINISHED, folder=run.name)
-    if metrics is not None:
-        return row._replace(
-            status=str(metrics["status"]),
-            dev=sweep.loss_of(metrics),
-            train=math.nan if metrics.get("train_loss") is None else metrics["train_loss"],
-            last_dev=math.nan if metrics.get("dev_loss") is None else metrics["dev_loss"],
-            parameters=metrics.get("parameters"),
-            seconds=metrics.get("fit_seconds"),
-        )
-    if (run / ERROR).exists():
-        error = (run / ERROR).read_text(encoding="utf-8").partition("\n")[0]
-        return row._replace(status=FAILED, error=error)
-    return row
-
-
-def _by_key(overrides: Iterable[str]) -> dict[str, str]:
-    return {key.lstrip("+"): value for key, _, value in (each.partition("=") for each in overrides)}
 
 
 def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = ()) -> str:
@@ -104,7 +26,7 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
         runs: from `gather`.
         before: the names of the runs' folders that were there before; a search does not try them again.
     """
-    asked = [_by_key(overrides) for overrides in sweep.planned(folder)]
+    asked = [by_key(overrides) for overrides in sweep.planned(folder)]
     runs = [run for run in runs if (run.overrides in asked if asked else run.folder not in before)]
     without = [run for run in runs if run.status not in ENDED]
     if not without:
@@ -113,60 +35,6 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
     why = "; ".join(f"{name}: {run.error or run.status}" for name, run in named)
     more = f"; and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
     return f"{len(without)} of {len(runs)} runs did not come to an end: {why}{more}"
-
-
-def varied(runs: Iterable[Run]) -> list[str]:
-    """The keys that not all runs have the same value for, in the order in which they were typed."""
-    runs = list(runs)
-    keys = dict.fromkeys(key for run in runs for key in run.overrides)
-    return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
-
-
-def setting_keys(keys: Iterable[str]) -> list[str]:
-    """Those that say what a run is, without the one that only says where its chance begins."""
-    return [key for key in keys if key != "seed"]
-
-
-def by_setting(runs: Iterable[Run]) -> list[list[Run]]:
-    """Groups of runs that differ in nothing but the seed."""
-    runs = list(runs)
-    keys = setting_keys(varied(runs))
-    groups: dict[tuple[str | None, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(run.overrides.get(key) for key in keys), []).append(run)
-    return list(groups.values())
-
-
-class Setting(NamedTuple):
-    """The runs that differ in nothing but the seed.
-
-    Attributes:
-        overrides: what they have in common, of the keys that vary.
-        runs: how many have a dev loss.
-        dev: (mean, standard deviation, lowest, highest) of their best dev losses.
-        train: the mean of their train losses.
-    """
-
-    overrides: dict[str, str]
-    runs: int
-    dev: tuple[float, float, float, float]
-    train: float
-
-
-def over_seeds(runs: Sequence[Run]) -> list[Setting]:
-    """Each setting with its spread over seeds, from the lowest mean to the highest; nothing if no seed varies."""
-    keys = varied(runs)
-    if "seed" not in keys:
-        return []
-    settings = []
-    for group in by_setting(run for run in runs if run.status == FINISHED):
-        common = {key: group[0].overrides.get(key, "") for key in setting_keys(keys)}
-        losses = [run.dev for run in group]
-        spread = statistics.stdev(losses) if len(losses) > 1 else math.nan
-        mean = statistics.fmean(losses)
-        train = statistics.fmean(run.train for run in group)
-        settings.append(Setting(common, len(group), (mean, spread, min(losses), max(losses)), train))
-    return sorted(settings, key=lambda setting: setting.dev[0])
 
 
 def report(folder: Path) -> list[Run]:
@@ -265,26 +133,6 @@ def as_text(table: Sequence[Sequence[str]], widest: int = 60) -> str:
         for row in cells
     )
     return "\n".join(lines)
-
-
-def short(text: str, widest: int) -> str:
-    """A cell that fits: numbers with four digits where they have many more, and long texts cut."""
-    if len(text) > 9 and is_number(text):
-        return f"{float(text):.4g}"
-    return text if len(text) <= widest else text[: widest - 3] + "..."
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number."""
-    return not math.isnan(as_number(text))
-
-
-def as_number(text: str) -> float:
-    """The number that a text is; nan if it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _write(path: Path, rows: Iterable[Sequence[str]]) -> None:

@@ -11,7 +11,7 @@ import re
 import shlex
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +134,14 @@ def quieten() -> None:
 _read: dict[str, Documents] = {}
 
 
-def read_once(configs: Iterable[DataConfig]) -> None:
-    """Reads the documents that runs to come have in common, before these are forked.
+def read_once(config: DataConfig) -> None:
+    """Reads the documents of a run to come, which it may have in common with others, before these are forked.
 
     What cannot be read is left for the run to say, which has a folder to say it in.
     """
-    for config in configs:
-        if _identity(config) not in _read:
-            with contextlib.suppress(UserError):
-                _read[_identity(config)] = datamodule.read(config)
+    if _identity(config) not in _read:
+        with contextlib.suppress(UserError):
+            _read[_identity(config)] = datamodule.read(config)
 
 
 @functools.cache

@@ -16,6 +16,9 @@ from makemore.errors import Refusal, UserError
 from makemore.schemas import Accelerator
 from makemore.sweep_progress import Progress
 
+# Configurations that are kept for the runs that they are of: 190 KB each.
+MOST_COMPOSED = 1000
+
 
 class LocalLauncher(Launcher):
     """Runs jobs in processes that are forked when libraries and data are loaded.
@@ -30,11 +33,12 @@ class LocalLauncher(Launcher):
             raise Refusal(wrong)
         self.n_jobs: int | None = n_jobs
         self.progress = Progress()
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
         loader: Any = hydra_context.config_loader
-        loader.load_sweep_config = once_for_each_job(loader.load_sweep_config)
+        loader.load_sweep_config = once_for_each_job(loader.load_sweep_config, self._composed)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -59,6 +63,7 @@ class LocalLauncher(Launcher):
                 elif error != pool.INTERRUPTED:
                     sweep.leave_error(run_folder(self._compose(*jobs[index])), error, job_overrides[index])
                 self.progress.ended(places[index].number, losses[index])
+        self._composed.clear()
         return [
             JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=loss)
             for overrides, loss in zip(job_overrides, losses, strict=True)
@@ -72,10 +77,13 @@ class LocalLauncher(Launcher):
         with cli.heavy_imports():
             from makemore import execution, training
         training.preload()
-        nodes = [self._compose(*job) for job in jobs]
-        training.read_once(map(config.data_of, nodes))
+        work = []
+        for job in jobs:
+            nodes = self._compose(*job)
+            training.read_once(config.data_of(nodes))
+            work.append(execution.expected_work(nodes))
         # The longest first: one that began last would run on alone.
-        order = sorted(range(len(jobs)), key=lambda index: -execution.expected_work(nodes[index]))
+        order = sorted(range(len(jobs)), key=lambda index: -work[index])
         calls = [functools.partial(self._run, *jobs[index]) for index in order]
         assert self.n_jobs is not None
         for outcome in pool.outcomes(calls, self.n_jobs, self.progress.under_way):
@@ -98,19 +106,25 @@ class LocalLauncher(Launcher):
         ).return_value
 
 
-def once_for_each_job(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+def once_for_each_job(
+    compose: Callable[..., DictConfig], composed: dict[tuple[str, ...], DictConfig]
+) -> Callable[..., DictConfig]:
     """Hydra's composing of a job's configuration, which remembers.
 
     Hydra composes each job of a grid to see whether that can be done, and would again to run it: a tenth of a second,
     for the first in this process alone.
+
+    Args:
+        compose: `load_sweep_config` of Hydra's loader.
+        composed: where the first `MOST_COMPOSED` configurations are kept.
     """
-    composed: dict[tuple[str, ...], DictConfig] = {}
 
     def load_sweep_config(master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         job = tuple(sweep_overrides)
-        if job not in composed:
-            composed[job] = compose(master_config, list(sweep_overrides))
-        return composed[job]
+        config = composed.get(job) or compose(master_config, list(sweep_overrides))
+        if len(composed) < MOST_COMPOSED:
+            composed[job] = config
+        return config
 
     return load_sweep_config
 

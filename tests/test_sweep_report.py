@@ -1,9 +1,11 @@
 import csv
+import itertools
 import math
 import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -88,8 +90,10 @@ def test_figures_are_drawn_for_keys_of_any_kind(tmp_path: Path, values: list[str
         for block in (3, 8):
             ended_run(tmp_path, number, f"some.key={value}", f"data.block_size={block}", best_dev_loss=2 + number / 7)
             number += 1
+    (tmp_path / "seeds.csv").write_text("")
     runs = sweep_report.report(tmp_path)
     assert sweep_table.varied(runs) == ["some.key", "data.block_size"]
+    assert not (tmp_path / "seeds.csv").exists()  # of an earlier report
     for name in ("sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 300
@@ -115,6 +119,63 @@ def test_text_columns_are_aligned_and_long_cells_cut() -> None:
     assert first == "key     dev  error"
     assert second.startswith("a       2.1  xxx") and second.endswith("...") and len(second) == 13 + 60
     assert third == "long  10.25"
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        (["3", "5", "8"], [3, 5, 8]),
+        (["0.1", "0.001", "0.01"], [0.1, 0.001, 0.01]),  # on a logarithmic axis
+        (["0", "0.001", "0.1"], [0, 1, 2]),
+        (["100", "101", "300"], [0, 1, 2]),
+        (["sgd", "adamw"], [1, 0]),
+    ],
+)
+def test_values_that_would_come_too_close_together_stand_side_by_side(values: list[str], places: list[float]) -> None:
+    axis = sweep_plots.Places(values)
+    assert [axis.of(value) for value in values] == places
+
+
+def grid(*seeds: int) -> list[sweep_table.Run]:
+    return [
+        sweep_table.Run(
+            number,
+            {"schedule.lr": rate, "model.hidden": hidden, "seed": str(seed)},
+            "finished",
+            dev=2 + number / 10,
+            train=2,
+            last_dev=2 + number / 10,
+        )
+        for number, (rate, hidden, seed) in enumerate(itertools.product(("0.01", "0.1"), ("5", "9"), seeds))
+    ]
+
+
+def test_a_map_of_two_keys_says_what_its_cells_are() -> None:
+    pairs = [("schedule.lr", "model.hidden")]
+    for runs, title in ((grid(1), "4 runs: the dev"), (grid(1, 2), "8 runs, seeds averaged: the dev")):
+        figure = sweep_plots.by_pair(runs, pairs)
+        assert title in figure.get_suptitle()
+        assert "each cell" not in figure.get_suptitle()  # one setting in each
+        shown = [float(text.get_text()) for text in figure.axes[0].texts]
+        assert shown == pytest.approx([run.dev for run in sweep_plots.seed_means(runs)], abs=1e-3)
+
+
+def test_the_line_of_the_best_is_in_the_legend_and_leaves_out_what_is_far_above() -> None:
+    runs = [
+        sweep_table.Run(n, {"schedule.lr": str(n), "model.hidden": "5" if n < 19 else "9"}, "finished", dev=loss)
+        for n, loss in enumerate([*(2 + n / 100 for n in range(19)), 50.0])
+    ]
+    figure = sweep_plots.by_key(runs, ["schedule.lr", "model.hidden"])  # the first has too many values for a line
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["a run", "far above", sweep_plots.BEST]
+    (line,) = (line for line in figure.axes[1].lines if line.get_label() == sweep_plots.BEST)
+    assert np.asarray(line.get_xydata()).tolist() == [[5, 2.0]]
+
+
+def test_numbers_of_runs_do_not_overprint_each_other() -> None:
+    runs = [sweep_table.Run(n, {}, "finished", dev=2, train=2, last_dev=2 + n / 1000) for n in range(40)]
+    numbers = [int(text.get_text()) for text in sweep_plots.fit(runs).axes[0].texts]
+    assert numbers[0] == 0 and 5 < len(numbers) < 25
 
 
 def test_in_figures_the_luckiest_seed_is_not_the_better_setting() -> None:

@@ -23,8 +23,8 @@ MOST_KEYS, MOST_PAIRS = 9, 6
 MOST_CELLS = 12
 # Letters of a value below an axis; of numbers so long (a search's own) the axis has round ones instead.
 LONGEST_NAME, LONGEST_NUMBER = 18, 8
-# Runs that have their numbers beside their points.
-MOST_NUMBERS = 30
+# Share of an axis that runs must be apart which have their numbers beside their points, and that a tick's letter takes.
+APART, LETTER = 0.05, 0.025
 # From this ratio of the largest value to the smallest on an axis is logarithmic.
 WIDE = 8
 # How far above the best a loss may be, in times the distance of the middle one, before it is drawn at the edge.
@@ -41,7 +41,7 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     if keys:
         figures["sweep_keys.png"] = by_key(usable, keys[:MOST_KEYS])
     if len(keys) > 1:
-        figures["sweep_pairs.png"] = by_pair(seed_means(usable), list(combinations(keys, 2))[:MOST_PAIRS])
+        figures["sweep_pairs.png"] = by_pair(usable, list(combinations(keys, 2))[:MOST_PAIRS])
     if any(math.isfinite(run.train) for run in usable):
         figures["sweep_fit.png"] = fit(usable)
     for name, figure in figures.items():
@@ -73,7 +73,8 @@ def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
         best: dict[float, float] = {}
         for run in settings:
             at = places.of(run.overrides.get(key, ""))
-            best[at] = min(run.dev, best.get(at, ceiling))
+            if run.dev <= ceiling:
+                best[at] = min(run.dev, best.get(at, ceiling))
         if len(best) <= MOST_CELLS:
             axes.plot(sorted(best), [best[at] for at in sorted(best)], "-", color=ORANGE, linewidth=1.6, label=BEST)
         places.label(axes, key)
@@ -82,14 +83,15 @@ def by_key(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
         axes.set_visible(False)
     for row in range(rows):
         grid[row * columns].set_ylabel("best dev loss (nats per character)")
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    named = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3)
     figure.suptitle(f"{len(runs)} runs: the dev loss by each key")
     return figure
 
 
 def by_pair(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
-    """The dev loss over two keys at a time: the best run of each cell, or each run as a point where values are many."""
+    """The dev loss over two keys at a time: the best setting of each cell, or each as a point where values are many."""
+    count, runs = len(runs), seed_means(runs)
     columns = min(3, len(pairs))
     rows = math.ceil(len(pairs) / columns)
     figure = Figure(figsize=(max(6, 5 * columns), 4.2 * rows + 0.4), layout="constrained")
@@ -97,13 +99,14 @@ def by_pair(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
     losses = [run.dev for run in runs]
     scale = Normalize(min(losses), max(worth_drawing(losses), min(losses) + 1e-4))
     drawn: Any = None
+    in_cells = False
     for axes, (row_key, column_key) in zip(grid, pairs, strict=False):
         down = Places([run.overrides.get(row_key, "") for run in runs])
         across = Places([run.overrides.get(column_key, "") for run in runs])
         cells = len(down.values) * len(across.values)
         filled = len({(run.overrides.get(row_key, ""), run.overrides.get(column_key, "")) for run in runs})
         if max(len(down.values), len(across.values)) <= MOST_CELLS and filled > cells / 2:
-            drawn = _cells(axes, runs, (row_key, down), (column_key, across), scale)
+            drawn, in_cells = _cells(axes, runs, (row_key, down), (column_key, across), scale), True
         else:
             x = [across.of(run.overrides.get(column_key, "")) for run in runs]
             y = [down.of(run.overrides.get(row_key, "")) for run in runs]
@@ -113,7 +116,9 @@ def by_pair(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
     for axes in grid[len(pairs) :]:
         axes.set_visible(False)
     figure.colorbar(drawn, ax=grid[: len(pairs)], label="best dev loss", shrink=0.9)
-    figure.suptitle(f"{len(runs)} runs: the dev loss by two keys; each cell shows the best run there")
+    what = f"{count} runs" if len(runs) == count else f"{count} runs, seeds averaged"
+    best = "; each cell shows the best of its own" if in_cells and len(pairs) > 1 else ""
+    figure.suptitle(f"{what}: the dev loss by two keys{best}")
     return figure
 
 
@@ -153,9 +158,12 @@ def fit(runs: Sequence[Run]) -> Figure:
     axes.plot(ends, ends, "-", color=GREY, linewidth=1, label="as good on dev as on train")
     axes.plot(dev[shown], train[shown], "o", color=BLUE, alpha=0.7, markeredgewidth=0, label="a run")
     axes.plot(dev.min(), train[dev.argmin()], "o", color=ORANGE, label="the lowest dev loss")
-    if len(runs) <= MOST_NUMBERS:
-        for x, y, run in zip(dev[shown], train[shown], np.array(runs, dtype=object)[shown], strict=True):
-            axes.annotate(str(run[0]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    numbers: list[tuple[float, float]] = []
+    for run in sorted((run for run in runs if run.last_dev <= ceiling), key=lambda run: run.last_dev):
+        # Those of the best, and of all others that stand clear of them.
+        if all(max(abs(run.last_dev - x), 2 * abs(run.train - y)) > APART * (ends[1] - ends[0]) for x, y in numbers):
+            numbers.append((run.last_dev, run.train))
+            axes.annotate(str(run.number), numbers[-1], xytext=(4, 3), textcoords="offset points", fontsize=7)
     hidden = int((~shown).sum())
     axes.set_title(f"{len(runs)} runs: below the line they overfit" + (f"; {hidden} far outside" if hidden else ""))
     axes.set(xlim=ends, ylim=ends, xlabel="dev loss at the end", ylabel="train loss at the end", aspect="equal")
@@ -174,18 +182,29 @@ def worth_drawing(losses: Sequence[float]) -> float:
 class Places:
     """Where the values of a key stand on an axis: numbers at their place, anything else one beside the other.
 
+    Few numbers that would come too close together, as 0, 0.001 and 0.1, stand side by side as well.
+
     Attributes:
         values: the distinct values, in order.
-        numeric: whether all of them are numbers.
+        numeric: whether they stand at their place.
+        wide: whether that is on a logarithmic axis.
     """
 
     def __init__(self, values: Sequence[str]) -> None:
         numbers = {value: as_number(value) for value in dict.fromkeys(values)}
-        self.numeric = all(math.isfinite(number) for number in numbers.values())
-        self.values = sorted(numbers, key=lambda value: numbers[value]) if self.numeric else sorted(numbers)
+        are_numbers = all(math.isfinite(number) for number in numbers.values())
+        self.values = sorted(numbers, key=lambda value: numbers[value]) if are_numbers else sorted(numbers)
+        low, high = (numbers[self.values[0]], numbers[self.values[-1]]) if are_numbers else (0.0, 0.0)
+        self.wide = low > 0 and high / low >= WIDE
+        self.numeric = are_numbers and (len(numbers) > MOST_CELLS or self._stand_clear(list(numbers.values())))
         self._places: Mapping[str, float] = (
             numbers if self.numeric else {value: float(at) for at, value in enumerate(self.values)}
         )
+
+    def _stand_clear(self, numbers: Sequence[float]) -> bool:
+        scaled = np.sort(np.log(numbers) if self.wide else numbers)  # (values,)
+        apart = LETTER * (max(map(len, self.values)) + 1)
+        return len(scaled) < 2 or bool(np.diff(scaled).min() >= apart * (scaled[-1] - scaled[0]) > 0)
 
     def of(self, value: str) -> float:
         """Where a value stands."""
@@ -195,7 +214,7 @@ class Places:
         """Names an axis and its values."""
         axis = axes.yaxis if vertical else axes.xaxis
         places = list(self._places.values())
-        if self.numeric and min(places) > 0 and max(places) / min(places) >= WIDE:
+        if self.numeric and self.wide:
             (axes.set_yscale if vertical else axes.set_xscale)("log")
             axis.set_minor_formatter(NullFormatter())  # or 2 x 10^-3, 3 x 10^-3, ... overprint each other
         if not self.numeric or (len(self.values) <= MOST_CELLS and max(map(len, self.values)) <= LONGEST_NUMBER):

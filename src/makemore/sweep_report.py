@@ -14,6 +14,8 @@ from makemore.sweep_table import Run, Setting, by_key, gather, is_number, over_s
 
 # Rows of the printed table, and failures named below it; the files have all.
 MOST_ROWS, MOST_NAMED = 40, 5
+# What a report may consist of.
+FILES = {"sweep.csv", "seeds.csv", "sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"}
 
 
 def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = ()) -> str:
@@ -58,6 +60,8 @@ def report(folder: Path) -> list[Run]:
         from makemore import sweep_plots
 
         files += sweep_plots.draw(folder, runs, keys)
+    for name in FILES - set(files):
+        (folder / name).unlink(missing_ok=True)  # of a report on other runs
     print(_words(folder, runs, files), flush=True)
     return runs
 

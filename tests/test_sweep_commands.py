@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from makemore import console, pool
+from makemore import checkpoint, console, pool
 from tests.conftest import ROOT, Script
 
 QUIET = ("logger=none", "callbacks=none")
@@ -75,10 +78,7 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 120
-    while not (list(tmp_path.rglob("best.ckpt")) and list(tmp_path.rglob("metrics.json"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: list(tmp_path.rglob("best.ckpt")) and list(tmp_path.rglob("metrics.json")))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == console.INTERRUPTED
@@ -91,6 +91,24 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_go_on(script: Script, tmp_
     assert again.returncode == 0, again.stderr
     finished = {row["steps"] for row in table(tmp_path) if row["status"] == "finished"}
     assert {"7", "8", "39"} <= finished
+
+
+@pytest.mark.parametrize("launcher", ["local", "basic"])
+def test_finished_runs_keep_their_folders_with_any_launcher(script: Script, tmp_path: Path, launcher: str) -> None:
+    typed = (f"hydra/launcher={launcher}", "hydra.sweep.dir=s", "model.hidden=${model.emb_dim}", *QUIET)
+    values = "0,5,6,5" if launcher == "local" else "0,5,6"  # which trains a value once that is named twice
+    assert script("train.py", "-m", f"model.emb_dim={values}", "steps=5", *typed).returncode == 1
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("last.ckpt") if "5" in path.parent.name}
+    again = script("train.py", "-m", "resume_sweep=s", "model.emb_dim=5,6,7,0")
+    assert again.returncode == 1
+    assert "1 of 4 runs did not come to an end: run 0: model.emb_dim=0 is out of range" in again.stderr
+    assert kept and all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
+    trained = {row["model.emb_dim"]: row["parameters"] for row in table(tmp_path)}
+    # C (27, n), W1 (3 n, n), b1 (n), W2 (n, 27), b2 (27)
+    assert trained == {"0": "", **{str(n): str(27 * n + 3 * n * n + n + 27 * n + 27) for n in (5, 6, 7)}}
+    runs = [run.name for run in (tmp_path / "s").iterdir() if run.is_dir()]
+    numbers = [name.split("_")[0] for name in runs]
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_a_sweep_of_another_configuration_goes_on_with_that(script: Script, tmp_path: Path) -> None:
@@ -158,23 +176,38 @@ def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> No
     swept = {row["model.hidden"]: row for row in table(tmp_path)}
     assert float(swept["9"]["dev"]) == pytest.approx(alone["best_dev_loss"], abs=1e-6)
     assert float(swept["9"]["train"]) == pytest.approx(alone["train_loss"], abs=1e-6)
+    (run,) = tmp_path.rglob("0_model.hidden=9")
+    weights = [checkpoint.load(folder / "last.ckpt").state for folder in (run, tmp_path / "alone")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
 @pytest.mark.skipif(not pool.can_fork(), reason="this system cannot fork")
-def test_a_run_whose_process_is_killed_is_a_failed_run(script: Script, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), "-m", "steps=60000000", "seed=1,2", "hydra.launcher.n_jobs=1"]
-    process = subprocess.Popen([*command, *QUIET], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_a_run_whose_process_is_killed_is_a_failed_run(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "steps=60000000", "seed=1,2", "eval_every=1000"]
+    command += ["hydra.launcher.n_jobs=1", *QUIET]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         killed: list[int] = []
-        for _ in range(2):
+        for number in (signal.SIGKILL, signal.SIGTERM):
             killed.append(running_child(process.pid, killed))
-            os.kill(killed[-1], signal.SIGKILL)
+            if number == signal.SIGTERM:
+                wait_for(lambda: list(tmp_path.rglob("best.ckpt")))
+            os.kill(killed[-1], number)
         process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 1
     assert [row["status"] for row in table(tmp_path)] == ["failed", "failed"]
-    assert "killed by signal 9" in table(tmp_path)[0]["error"]
+    errors = {row["error"] for row in table(tmp_path)}
+    assert any("killed by signal 9" in error for error in errors)
+    assert "the run was told from outside to end, by the signal SIGTERM" in errors
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def running_child(parent: int, others: list[int]) -> int:
@@ -200,6 +233,8 @@ def running_child(parent: int, others: list[int]) -> int:
         (("-m", "resume_sweep=x", "hydra.sweep.dir=y"), "hydra.sweep.dir=y and resume_sweep=x name two folders"),
         (("-m", "hydra.launcher.n_jobs=0", "seed=1,2"), "hydra.launcher.n_jobs=0 must be a whole number, at least 1"),
         (("-m", "hydra.launcher.n_jobs=two", "seed=1,2"), "hydra.launcher.n_jobs=two must be a whole number"),
+        (("-m", "hydra.launcher.n_jobs=true", "seed=1,2"), "hydra.launcher.n_jobs=true must be a whole number"),
+        (("-m", "hydra.sweep.subdir=${hydra.job.num}_x", "seed=1,2"), "hydra.sweep.subdir=${hydra.job.num}_x cannot"),
         (("-m", "model.hiden=1,2"), "model.hiden is not a key (did you mean model.hidden?)"),
         (("-m", "model.hidden=1,big"), "model.hidden=big is of the wrong type"),
         (("-m", "hydra/launcher=slurm", "seed=1,2"), "hydra/launcher=slurm is not a choice"),
@@ -213,7 +248,22 @@ def test_a_mistake_in_a_sweep_gets_one_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert complaint in done.stderr
-    assert not list(tmp_path.rglob("multirun.yaml"))
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "complaint"),
+    [
+        ("hydra.sweeper.n_trials=0", "error: hydra.sweeper.n_trials=0 is out of range: it must be at least 1\n"),
+        ("schedule.lr=interval(1,0)", "error: sweep=optuna: "),
+    ],
+)
+def test_a_mistake_in_a_search_gets_one_sentence(script: Script, tmp_path: Path, mistake: str, complaint: str) -> None:
+    pytest.importorskip("optuna", reason="the extra 'optuna' is not installed")
+    done = script("train.py", "-m", "sweep=optuna", mistake)
+    assert done.returncode == 1
+    assert done.stderr.startswith(complaint) and done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_search_by_optuna_goes_on_and_counts_a_diverged_run_as_the_worst(script: Script, tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ def test_the_line_counts_runs_and_shares_of_runs_and_names_the_best(capsys: pyte
         progress.ended(2, 2.2)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert said.splitlines()[-1].startswith("sweep 4/4 runs: 100%")
-    assert "best dev=2.1000 (run 3), without a loss=1" in said
+    assert said.splitlines()[-1].startswith("sweep 4/4 runs, best dev 2.1000 (run 3), 1 without a loss: 100%")
     assert progress.share == 1
 
 
@@ -31,4 +30,4 @@ def test_a_sweep_that_is_broken_off_leaves_its_line(capsys: pytest.CaptureFixtur
         progress.ended(0, 2.0)
         progress.under_way([])
         raise KeyboardInterrupt
-    assert "sweep 1/2 runs:  50%" in capsys.readouterr().err
+    assert "sweep 1/2 runs, best dev 2.0000 (run 0):  50%" in capsys.readouterr().err

@@ -28,7 +28,13 @@ def test_a_run_that_diverged_or_was_cut_short_is_no_result_however_low_its_loss(
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("0.057341314963618564", "0.05734"), ("2.1", "2.1"), ("123456", "123456"), ("x" * 30, "x" * 17 + "...")],
+    [
+        ("0.057341314963618564", "0.05734"),
+        ("2.1", "2.1"),
+        ("123456", "123456"),
+        ("2147483647", "2147483647"),
+        ("x" * 30, "x" * 17 + "..."),
+    ],
 )
 def test_long_values_are_shown_short(text: str, shown: str) -> None:
     assert sweep_table.short(text, 20) == shown

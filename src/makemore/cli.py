@@ -71,7 +71,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         _answered(entry, conf, config_name, full)
     except Refused:
         raise
-    except SystemExit:
+    except BaseException:
         conclude()
         raise
     if without := conclude():
@@ -104,6 +104,8 @@ def _answered(entry: Callable[[], Any], conf: Path, config_name: str, full: bool
     try:
         entry()
     except KeyboardInterrupt:
+        if ClaimRunFolder.command is None:
+            ClaimRunFolder.undo()  # unless a run has begun
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
@@ -111,12 +113,17 @@ def _answered(entry: Callable[[], Any], conf: Path, config_name: str, full: bool
     except RuntimeError as wrong:
         if full or not (why := launching(str(wrong))):
             raise
-        sys.exit(f"error: {why}")
+        ClaimRunFolder.undo()
+        raise Refused(f"error: {why}") from None
     except (ValueError, TypeError) as wrong:
         if not full and str(wrong).startswith("Only one of --run"):
             sys.exit("error: -m, --cfg and --info go one at a time; to see the configuration leave out -m")
+        raised_in = Path(traceback.extract_tb(wrong.__traceback__)[-1].filename)
+        if not full and "optuna" in raised_in.parts:
+            ClaimRunFolder.undo()
+            raise Refused(f"error: sweep=optuna: {str(wrong).splitlines()[0]}") from None
         # Hydra's reading of the groups raises these for a group that is given anything but a name.
-        if full or Path(traceback.extract_tb(wrong.__traceback__)[-1].filename).name != "defaults_list.py":
+        if full or raised_in.name != "defaults_list.py":
             raise
         sys.exit(f"error: a group takes the name of a choice; 'python {config_name}.py --help' lists those of each")
     except (Refusal, UserError, HydraException, OmegaConfBaseException) as raised:

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -102,7 +103,8 @@ def outcomes(
                 while queue and len(running) < workers and not interrupts:
                     running.append(_start(context, queue[0], calls[queue[0]], shares))
                     queue.pop(0)
-                ended = wait([each.process.sentinel for each in running], timeout=PATIENCE)
+                # What a call returns may be more than its pipe holds: then it ends only when that is read.
+                ready = wait([at for each in running for at in (each.result, each.process.sentinel)], timeout=PATIENCE)
                 if interrupts and not told:
                     told = True
                     print("\nending what runs, early but whole; Ctrl-C again ends it at once", file=sys.stderr)
@@ -110,13 +112,13 @@ def outcomes(
                         os.kill(each.process.pid, signal.SIGINT)
                 if len(interrupts) > 1:
                     break
-                for each in [each for each in running if each.process.sentinel in ended]:
+                for each in [each for each in running if {each.result, each.process.sentinel} & set(ready)]:
                     running.remove(each)
                     yield _outcome(each)
                 waiting([shares[each.call] for each in running])
         finally:
             for each in running:
-                each.process.terminate()
+                each.process.kill()
             for each in running:
                 each.process.join()
         if interrupts:
@@ -175,18 +177,28 @@ def _end_with_parent() -> None:
     """Has the system end this process when its parent is killed; only Linux does."""
     if sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _outcome(each: _Running) -> Outcome:
-    each.process.join()
     with each.result, each.console:
+        said = None
         # A process that was killed sent nothing, or half of it.
         with contextlib.suppress(EOFError, OSError):
-            return Outcome(each.call, *each.result.recv())
+            said = each.result.recv()
+        each.process.join()
+        if said is not None:
+            return Outcome(each.call, *said)
         each.console.seek(0)
-        words = each.console.read().decode(errors="replace").strip()[-LAST_WORDS:]
+        words = as_shown(each.console.read().decode(errors="replace"))[-LAST_WORDS:]
         code = each.process.exitcode
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         memory = "; the machine may be out of memory" if code == -9 else ""
         return Outcome(each.call, None, f"the process was {how}{memory}\n{words}".strip())
+
+
+def as_shown(written: str) -> str:
+    """What a terminal would show of it in the end: of lines that were written over each other the last."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).replace("\r\n", "\n")
+    lines = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in plain.split("\n"))
+    return "\n".join(line for line in lines if line)

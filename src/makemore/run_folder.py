@@ -1,5 +1,6 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -36,6 +37,7 @@ class ClaimRunFolder(Callback):
         before: the names of the runs that were there when this process began.
         lock: the open file that keeps other processes out of the sweep's folder.
         command: what said there before what the sweep is.
+        made: the folders above it that were made for it, the innermost first.
     """
 
     sweep: ClassVar[Path | None] = None
@@ -43,6 +45,7 @@ class ClaimRunFolder(Callback):
     before: ClassVar[set[str]] = set()
     lock: ClassVar[IO[str] | None] = None
     command: ClassVar[bytes | None] = None
+    made: ClassVar[list[Path]] = []
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Before a single run."""
@@ -51,21 +54,30 @@ class ClaimRunFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Before a sweep."""
         # Unresolved: a run's own number is known only where it runs.
-        subdir = str(OmegaConf.to_container(config.hydra.sweep)["subdir"])  # type: ignore[call-overload, index]
-        if not subdir.startswith("${hydra.job.num}_"):
-            told_apart = "it must begin with '${hydra.job.num}_', so that each run has a folder of its own"
-            raise Refusal(UserError(f"hydra.sweep.subdir={subdir} is not for a sweep: {told_apart}"))
+        subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
+        if subdir != sweep.NEW:
+            named = "the folders of its runs are named for what tells these apart; hydra.sweep.dir=FOLDER names its own"
+            raise Refusal(UserError(f"{sweep.SUBDIR}={subdir} cannot be set for a sweep: {named}"))
+        trials = config.hydra.sweeper.get("n_trials")
+        if isinstance(trials, int) and trials < 1:
+            raise Refusal(UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1"))
         if self.resumed is None:
             self._claim(config, "sweep")
-        constant = sweep.constant_keys(config.hydra.overrides.task)
+        constant = sweep.constant_keys(sweep.texts(config.hydra.overrides.task))
         # Other machines see it under the same path, if at all.
         ClaimRunFolder.sweep = folder = Path(self.resumed or config.hydra.sweep.dir).absolute()
+        before = sweep.run_folders(folder)
+        ClaimRunFolder.before = {run.name for run in before}
+        taken = [sweep.number_of(run) for run in before]
+        first = max([sweep.size(config.hydra), *(number + 1 for number in taken)])
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
             # Each job is composed anew, from this list and its own. A run is named for what tells it from the others.
             quoted = str(folder).replace("'", "\\'")
             config.hydra.overrides.hydra += [f"{sweep.DIR}='{quoted}'", f"{sweep.NAMES}=[{','.join(constant)}]"]
-        ClaimRunFolder.before = {run.name for run in sweep.run_folders(folder)}
+            if taken:
+                numbers = ",".join(map(str, taken))
+                config.hydra.overrides.hydra += [f"{sweep.SUBDIR}=${{run_name:{first},[{numbers}]}}"]
         ClaimRunFolder.lock = only_here(folder)
         written = folder / sweep.COMMAND
         ClaimRunFolder.command = written.read_bytes() if written.exists() else None
@@ -79,9 +91,12 @@ class ClaimRunFolder(Callback):
             return
         if cls.command is not None:
             (cls.sweep / sweep.COMMAND).write_bytes(cls.command)
-        elif {path.name for path in cls.sweep.iterdir()} <= {sweep.COMMAND, LOCK}:
+        elif {path.name for path in cls.sweep.iterdir()} <= {sweep.COMMAND, sweep.STUDY, LOCK}:
             shutil.rmtree(cls.sweep)
             cls.sweep = None
+            for parent in cls.made:
+                with contextlib.suppress(OSError):  # another's is in it by now
+                    parent.rmdir()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """After each run: one of a sweep whose folder is on another machine takes along what it left."""
@@ -90,11 +105,13 @@ class ClaimRunFolder(Callback):
 
     def _claim(self, config: DictConfig, kind: str) -> None:
         key = f"hydra.{kind}.dir"
-        by_hand = any(override.startswith(f"{key}=") for override in config.hydra.overrides.hydra)
+        by_hand = any(override.startswith(f"{key}=") for override in sweep.texts(config.hydra.overrides.hydra))
         try:
             if kind == "run":
                 checked(without_hydra(config))
-            claimed = claim(Path(config.hydra[kind].dir), f"{key}=" if by_hand else None)
+            folder = Path(config.hydra[kind].dir)
+            ClaimRunFolder.made = [parent for parent in folder.parents if not parent.exists()]
+            claimed = claim(folder, f"{key}=" if by_hand else None)
         except (UserError, OmegaConfBaseException) as error:
             raise Refusal(error) from error
         with read_write(config), open_dict(config):

@@ -19,14 +19,15 @@ import tarfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from makemore import pool
-from makemore.config import replayable
+from makemore.config import file_name, replayable
 from makemore.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,15 @@ COMMAND, METRICS, ERROR, CONFIG = "multirun.yaml", "metrics.json", "error.txt", 
 OVERRIDES = Path(".hydra", "overrides.yaml")
 # Where a sweep writes, and what its runs are not named for.
 DIR, NAMES = "hydra.sweep.dir", "hydra.job.config.override_dirname.exclude_keys"
+# What names the runs' folders, and what that says in the configuration of a new sweep.
+SUBDIR, NEW = "hydra.sweep.subdir", "${run_name:0,[]}"
+STUDY = "study.db"
 # What reading a file of Hydra's may end in that is not there, not whole, or another's.
 UNREADABLE = (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError, TypeError)
 # What a folder has when Hydra has prepared a run in it and nothing has happened yet.
 PREPARED = (".hydra", "train.log")
+# What a report reads of a run's results, beside how it ended.
+NUMBERS = ("best_dev_loss", "dev_loss", "train_loss", "parameters", "fit_seconds")
 # What a run may have come to.
 FINISHED, DIVERGED, INTERRUPTED, FAILED, UNFINISHED, MISSING = (
     "finished",
@@ -53,12 +59,45 @@ ENDED = (FINISHED, DIVERGED)
 
 
 def register() -> None:
-    """Makes known what the configurations of sweeps use: the number of cores, and of the runs that a sweep has had.
-
-    A search that goes on must not draw the same settings again.
-    """
+    """Makes known what the configurations of sweeps use."""
+    for resolver in (run_name, study_url, runs_in):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
-    OmegaConf.register_new_resolver("runs_in", lambda folder: len(run_folders(Path(folder))), replace=True)
+
+
+def run_name(first: int, taken: Sequence[int], *, _root_: DictConfig) -> str:
+    """The name of a run's folder, `N_overrides`, by any launcher on any machine.
+
+    A run that the sweep has had keeps its folder; any other has a number that none has had, its place in the command
+    if that is free.
+
+    Args:
+        first: a number that no run has had, above all places in the command.
+        taken: the numbers of the runs that were there before the command.
+        _root_: the run's configuration with Hydra's part, from OmegaConf.
+    """
+    hydra = _root_.hydra
+    number, typed = int(hydra.job.num), sorted(texts(hydra.overrides.task))
+    before = [run for run in run_folders(Path(hydra.sweep.dir)) if number_of(run) in taken] if taken else []
+    same = [run for run in before if sorted(overrides_of(run)) == typed]
+    if same:
+        return min(same, key=lambda run: (number_of(run) != number, number_of(run))).name
+    return f"{first + number if number in taken else number}_{file_name(hydra.job.override_dirname)}"
+
+
+def study_url(folder: str) -> str:
+    """Where a search keeps what it has found, as SQLAlchemy takes it, whatever characters the path has."""
+    return f"sqlite:///file:{quote(str(Path(folder).absolute() / STUDY))}?uri=true"
+
+
+def runs_in(folder: str) -> int:
+    """How many runs a sweep has had: a search that goes on must not draw the same settings again."""
+    return len(run_folders(Path(folder)))
+
+
+def texts(node: Any) -> list[str]:
+    """A list of a configuration as it is written: what refers to other keys goes on referring to them."""
+    return [str(each) for each in OmegaConf.to_container(node)]  # type: ignore[union-attr]
 
 
 def member(folder: Path, nodes: DictConfig, run: Callable[[], float]) -> float:
@@ -72,10 +111,10 @@ def member(folder: Path, nodes: DictConfig, run: Callable[[], float]) -> float:
     Returns:
         what `run` does; infinite if it failed. Then `error.txt` says why.
     """
-    if (earlier := ended(folder, nodes)) is not None:
-        return earlier
-    set_aside(folder)
     try:
+        if (earlier := ended(folder, nodes)) is not None:
+            return earlier
+        set_aside(folder)
         return run()
     except UserError as error:
         leave_error(folder, str(error))
@@ -89,13 +128,18 @@ def ended(folder: Path, nodes: DictConfig) -> float | None:
     metrics = read_metrics(folder)
     if metrics is None or metrics["status"] not in ENDED:
         return None
-    if (folder / CONFIG).read_text(encoding="utf-8") != replayable(nodes):
+    try:
+        same = (folder / CONFIG).read_text(encoding="utf-8") == replayable(nodes)
+    except (OSError, ValueError):
         return None
-    return loss_of(metrics)
+    return loss_of(metrics) if same else None
 
 
 def set_aside(folder: Path) -> None:
-    """Moves what an earlier attempt left into a folder inside, so that nothing is lost or taken for this one's."""
+    """Moves what an earlier attempt left into a folder inside, so that nothing is lost or taken for this one's.
+
+    Of TensorBoard's files the name changes, or it would show the attempt as one more run.
+    """
     left = [path for path in folder.iterdir() if path.name not in PREPARED and not path.name.startswith("earlier-")]
     if left:
         count = 1
@@ -103,7 +147,7 @@ def set_aside(folder: Path) -> None:
             count += 1
         earlier.mkdir()
         for path in left:
-            path.rename(earlier / path.name)
+            path.rename(earlier / path.name.replace("tfevents", "tf-events"))
 
 
 def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None:
@@ -120,43 +164,6 @@ def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None
         OmegaConf.save(OmegaConf.create(list(overrides)), typed)
     (folder / ERROR).write_text(error.strip() + "\n", encoding="utf-8")
     log.error(f"error: {error}")
-
-
-class Place(NamedTuple):
-    """Where a job of a sweep runs.
-
-    Attributes:
-        number: its number in the sweep.
-        folder: the name of the folder that it has had; None if it has had none.
-    """
-
-    number: int
-    folder: str | None
-
-
-def places(folder: Path, jobs: Sequence[Sequence[str]], first: int) -> list[Place]:
-    """The places of jobs in a sweep: those that they have had, or from `first` on numbers that no other job has.
-
-    Args:
-        folder: the sweep's.
-        jobs: the overrides of each.
-        first: Hydra's number of the first.
-    """
-    taken = {number_of(run): run for run in run_folders(folder)}
-    typed = {at: sorted(overrides_of(run)) for at, run in taken.items()}
-    result: list[Place] = []
-    for index, overrides in enumerate(jobs, start=first):
-        used = [place.number for place in result]
-        same = [at for at, others in typed.items() if others == sorted(overrides) and at not in used]
-        if same:
-            number = index if index in same else min(same)
-            result.append(Place(number, taken[number].name))
-            continue
-        free = index
-        while free in taken or free in used:
-            free += 1
-        result.append(Place(free, None))
-    return result
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -182,16 +189,20 @@ def overrides_of(run: Path) -> list[str]:
 @functools.cache
 def _overrides(path: Path, _modified: int) -> tuple[str, ...]:
     # A search asks for those of all its runs before each next one; to read a file of YAML takes a millisecond.
-    return tuple(str(each) for each in OmegaConf.load(path))
+    return tuple(texts(OmegaConf.load(path)))
 
 
 def read_metrics(run: Path) -> dict[str, Any] | None:
-    """What `metrics.json` holds; None without one, or with half of one."""
+    """What `metrics.json` holds; None without one, or with one that no run has written whole."""
     try:
         metrics = json.loads((run / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return metrics if isinstance(metrics, dict) and {"status", "best_dev_loss"} <= metrics.keys() else None
+    if not isinstance(metrics, dict) or metrics.get("status") not in (FINISHED, DIVERGED, INTERRUPTED):
+        return None
+    numbers = [metrics.get(key) for key in NUMBERS]
+    whole = "best_dev_loss" in metrics and all(each is None or type(each) in (int, float) for each in numbers)
+    return metrics if whole else None
 
 
 def loss_of(metrics: dict[str, Any]) -> float:
@@ -204,18 +215,31 @@ def loss_of(metrics: dict[str, Any]) -> float:
 
 def planned(folder: Path) -> list[list[str]]:
     """The overrides of every run that a sweep's command asks for; nothing where these were found on the way."""
+    try:
+        return asked(OmegaConf.load(folder / COMMAND).hydra)
+    except UNREADABLE:
+        return []
+
+
+def asked(hydra: DictConfig) -> list[list[str]]:
+    """The same, from Hydra's part of the sweep's configuration; no run twice."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    try:
-        hydra = OmegaConf.load(folder / COMMAND).hydra
-        if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
-            return []
-        parsed = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
-        return [list(each) for each in BasicSweeper.split_arguments(parsed, None)[0]]
-    except (*UNREADABLE, HydraException):
+    if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
         return []
+    try:
+        parsed = OverridesParser.create().parse_overrides(texts(hydra.overrides.task))
+        jobs = BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException:
+        return []
+    return [list(job) for job in dict.fromkeys(map(tuple, jobs))]
+
+
+def size(hydra: DictConfig) -> int:
+    """How many runs a sweep's command asks for, from Hydra's part of its configuration; 0 if that is not known."""
+    return int(hydra.sweeper.get("n_trials") or len(asked(hydra)))
 
 
 def constant_keys(overrides: Sequence[str]) -> list[str]:
@@ -235,16 +259,16 @@ def command(folder: Path) -> tuple[list[str], list[str]]:
     """
     try:
         hydra = OmegaConf.load(folder / COMMAND).hydra
-        typed = [*hydra.overrides.hydra, *hydra.overrides.task]
+        typed = [*texts(hydra.overrides.hydra), *texts(hydra.overrides.task)]
         folders = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
         flags = [*(flag for path in folders for flag in ("--config-dir", path)), "--config-name", hydra.job.config_name]
     except UNREADABLE:
         raise UserError(
-            f"resume_sweep={folder} is not a sweep's folder: it has no multirun.yaml; name one such as "
-            "outputs/multirun/DATE/TIME-mlp"
+            f"resume_sweep={folder} is not a sweep's folder: it has no multirun.yaml that can be read; name one such "
+            "as outputs/multirun/DATE/TIME-mlp"
         ) from None
-    left_out = (f"{DIR}=", f"{NAMES}=", "hydra.mode=")
-    return flags, [str(each) for each in typed if not str(each).startswith(left_out)]
+    left_out = (f"{DIR}=", f"{NAMES}=", f"{SUBDIR}=", "hydra.mode=")
+    return flags, [each for each in typed if not each.startswith(left_out)]
 
 
 def pack(run: Path) -> bytes:

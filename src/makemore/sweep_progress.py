@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-LINE = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+# In a narrow terminal the end is cut off.
+LINE = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 
 
 class Progress:
@@ -74,12 +75,13 @@ class Progress:
         self._ended += 1
         self.best = min(self.best, (loss, number))
         self.without += not math.isfinite(loss)
-        shown = {"best dev": f"{self.best[0]:.4f} (run {self.best[1]})"} if math.isfinite(self.best[0]) else {}
-        if self.without:
-            shown["without a loss"] = str(self.without)
-        self._bar.set_postfix(shown, refresh=False)
 
     def _move(self, more: float = 0.0) -> None:
         assert self._bar is not None
-        self._bar.set_description_str(f"sweep {self._ended}/{self._bar.total} runs", refresh=False)
+        said = f"sweep {self._ended}/{self._bar.total} runs"
+        if math.isfinite(self.best[0]):
+            said += f", best dev {self.best[0]:.4f} (run {self.best[1]})"
+        if self.without:
+            said += f", {self.without} without a loss"
+        self._bar.set_description_str(said, refresh=False)
         self._bar.update(self._ended + more - self._bar.n)

@@ -79,7 +79,7 @@ def _row(run: Path) -> Run:
             seconds=metrics.get("fit_seconds"),
         )
     if (run / ERROR).exists():
-        error = (run / ERROR).read_text(encoding="utf-8").partition("\n")[0]
+        error = (run / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         return row._replace(status=FAILED, error=error)
     return row
 
@@ -143,8 +143,8 @@ def over_seeds(runs: Sequence[Run]) -> list[Setting]:
 
 
 def short(text: str, widest: int) -> str:
-    """A cell that fits: numbers with four digits where they have many more, and long texts cut."""
-    if len(text) > 9 and is_number(text):
+    """A cell that fits: fractions with four digits where they have many more, and long texts cut."""
+    if len(text) > 9 and is_number(text) and not text.lstrip("-").isdigit():
         return f"{float(text):.4g}"
     return text if len(text) <= widest else text[: widest - 3] + "..."
 

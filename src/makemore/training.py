@@ -19,6 +19,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from torch.utils.tensorboard import summary
 
@@ -111,10 +112,16 @@ def keep_configuration(nodes: DictConfig, run_folder: Path) -> None:
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
-    """Trains; a second Ctrl-C, for which Lightning ends the process, is one again."""
+    """Trains; a second Ctrl-C, for which Lightning ends the process, is one again.
+
+    Raises:
+        UserError: somebody has told this process to end.
+    """
     try:
         trainer.fit(module, datamodule=data)
-    except SystemExit as error:
+    except (SystemExit, SIGTERMException) as error:
+        if trainer.received_sigterm:
+            raise UserError("the run was told from outside to end, by the signal SIGTERM") from error
         raise KeyboardInterrupt from error
 
 

@@ -1,20 +1,30 @@
 """The launcher for a Ray cluster: the runs go to its machines, and come back into the sweep's folder here."""
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.makemore_launcher.local import numbered, returned, run_folder
 from makemore import cli, sweep
 from makemore.errors import Refusal, UserError
+from makemore.pool import PATIENCE
+from makemore.run_folder import without_hydra
+from makemore.sweep_progress import Progress
+
+# Seconds that runs have to end early but whole.
+LAST_SECONDS = 60.0
 
 
 class RayLauncher(Launcher):
-    """hydra-ray-launcher's, which leaves what runs write on the machines that they ran on, with a way back.
+    """Sends jobs by hydra-ray-launcher's means, one by one: what one leaves comes home, what kills one ends no other.
 
     Args:
         ray: `init` and `remote`, what `ray.init` and `ray.remote` take.
@@ -22,20 +32,79 @@ class RayLauncher(Launcher):
 
     def __init__(self, ray: DictConfig) -> None:
         try:
-            from hydra_plugins.hydra_ray_launcher.ray_launcher import RayLauncher as Plugin
+            from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
             raise Refusal(UserError(f"hydra/launcher=ray {cli.NEEDS.format('ray')}")) from missing
-        self._plugin: Any = Plugin(ray)
+        self.ray = ray
+        self.progress = Progress()
+        self._plugin: Any = _launcher_util
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
-        self._folder = Path(config.hydra.sweep.dir)
-        self._plugin.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs, and writes what they left elsewhere into the sweep's folder."""
-        returned: Sequence[JobReturn] = self._plugin.launch(job_overrides, initial_job_idx)
-        for job in returned:
-            if (left := getattr(job, "left", None)) is not None:
-                sweep.unpack(left, self._folder)
-        return returned
+        setup_globals()
+        jobs = numbered(job_overrides, initial_job_idx)
+        losses = dict.fromkeys(jobs, math.inf)
+        with self.progress.over(max(sweep.size(self.config.hydra), len(jobs))):
+            for job, folder, loss in self._outcomes(jobs):
+                losses[job] = loss
+                self.progress.ended(sweep.number_of(folder), loss)
+        return [returned(overrides, losses[tuple(overrides)]) for overrides in job_overrides]
+
+    def _outcomes(self, jobs: Mapping[tuple[str, ...], int]) -> Iterator[tuple[tuple[str, ...], Path, float]]:
+        import ray
+
+        self._plugin.start_ray(self.ray.init)
+        running: dict[Any, tuple[tuple[str, ...], Path]] = {}
+        for job, index in jobs.items():
+            composed = self._compose(job, index)
+            folder = run_folder(composed)
+            # Where it will run the sweep's folder may not be there.
+            if folder.is_dir() and (loss := sweep.ended(folder, without_hydra(composed))) is not None:
+                yield job, folder, loss
+                continue
+            state = Singleton.get_state()
+            sent = self._plugin.launch_job_on_ray(
+                self.hydra_context, self.ray.remote, composed, self.task_function, state
+            )
+            running[sent] = job, folder
+        try:
+            while running:
+                done, _ = ray.wait(list(running), timeout=PATIENCE)
+                self.progress.under_way([])
+                for each in done:
+                    job, folder = running.pop(each)
+                    yield job, folder, self._loss(each, job, folder)
+        except KeyboardInterrupt:
+            print("\nending what runs, early but whole; Ctrl-C again ends it at once", file=sys.stderr)
+            for each in running:
+                ray.cancel(each)
+            ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
+            raise
+
+    def _compose(self, job: Sequence[str], index: int) -> DictConfig:
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+        with open_dict(composed):
+            composed.hydra.job.id, composed.hydra.job.num = f"job_{index}", index
+            composed.hydra.sweep.subdir = composed.hydra.sweep.subdir  # as it is here, where the sweep's folder is
+        return composed
+
+    def _loss(self, sent: Any, job: Sequence[str], folder: Path) -> float:
+        """The loss of a run that has ended; infinite if it was killed."""
+        import ray
+
+        try:
+            ended: JobReturn = ray.get(sent)
+        except ray.exceptions.RayError as error:
+            sweep.leave_error(folder, f"Ray: {str(error).strip() or type(error).__name__}", job)
+            return math.inf
+        if (left := getattr(ended, "left", None)) is not None:
+            if folder.is_dir():
+                sweep.set_aside(folder)
+            sweep.unpack(left, folder.parent)
+        return float(ended.return_value)

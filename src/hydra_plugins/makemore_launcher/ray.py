@@ -10,7 +10,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.makemore_launcher.local import numbered, returned, run_folder
 from makemore import cli, sweep
@@ -59,7 +59,8 @@ class RayLauncher(Launcher):
     def _outcomes(self, jobs: Mapping[tuple[str, ...], int]) -> Iterator[tuple[tuple[str, ...], Path, float]]:
         import ray
 
-        self._plugin.start_ray(self.ray.init)
+        if not ray.is_initialized():
+            ray.init(**OmegaConf.to_container(self.ray.init, resolve=True))  # type: ignore[arg-type]
         running: dict[Any, tuple[tuple[str, ...], Path]] = {}
         for job, index in jobs.items():
             composed = self._compose(job, index)

@@ -163,7 +163,10 @@ def fit(runs: Sequence[Run]) -> Figure:
         # Those of the best, and of all others that stand clear of them.
         if all(max(abs(run.last_dev - x), 2 * abs(run.train - y)) > APART * (ends[1] - ends[0]) for x, y in numbers):
             numbers.append((run.last_dev, run.train))
-            axes.annotate(str(run.number), numbers[-1], xytext=(4, 3), textcoords="offset points", fontsize=7)
+            # Below: the other points lie along the line.
+            axes.annotate(
+                str(run.number), numbers[-1], xytext=(4, -4), textcoords="offset points", va="top", fontsize=7
+            )
     hidden = int((~shown).sum())
     axes.set_title(f"{len(runs)} runs: below the line they overfit" + (f"; {hidden} far outside" if hidden else ""))
     axes.set(xlim=ends, ylim=ends, xlabel="dev loss at the end", ylabel="train loss at the end", aspect="equal")

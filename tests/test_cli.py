@@ -124,7 +124,7 @@ def test_a_python_without_the_project_is_told_how_to_install_it(name: str) -> No
 def test_runs_of_a_sweep_are_not_given_one_folder(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "steps=3,4", "hydra.sweep.subdir=x", "logger=none", "callbacks=none")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: hydra.sweep.subdir=x is not for a sweep")
+    assert done.stderr.startswith("error: hydra.sweep.subdir=x cannot be set for a sweep")
     assert not list(tmp_path.iterdir())
 
 

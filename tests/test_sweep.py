@@ -11,6 +11,8 @@ from makemore import config, sweep
 from makemore.errors import UserError
 from tests.conftest import ROOT
 
+CONF = ROOT / "conf"
+
 
 def composed(*overrides: str) -> DictConfig:
     config.register()
@@ -130,14 +132,19 @@ def test_runs_are_named_for_what_tells_them_apart() -> None:
         "optimizer",
     ]
     assert sweep.constant_keys(["steps=9"]) == []
+    runs = [["seed=1", "steps=9"], ["seed=2", "steps=9"]]
+    assert sweep.constant_keys(["seed=2", "steps=9", "model.hidden=5,7"], runs) == ["steps"]
     assert sweep.constant_keys(["sweep=optuna", "steps=9"]) == ["sweep", "steps"]
 
 
 def save_command(
-    folder: Path, *task: str, sweeper: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    folder: Path,
+    *task: str,
+    sweeper: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    main: str = str(CONF),
 ) -> None:
     hydra = ["hydra.sweep.dir=x", "hydra.mode=MULTIRUN", "hydra/launcher=basic"]
-    sources = [{"path": "/a b", "provider": "command-line"}, {"path": "/conf", "provider": "main"}]
+    sources = [{"path": "/a b", "provider": "command-line"}, {"path": main, "provider": "main"}]
     node = {
         "overrides": {"hydra": hydra, "task": list(task)},
         "sweeper": {"_target_": sweeper},
@@ -149,23 +156,27 @@ def save_command(
 
 def test_the_command_and_the_runs_that_it_asks_for_are_read_from_the_folder(tmp_path: Path) -> None:
     save_command(tmp_path, "model.hidden=5,7", "seed=range(1,3)", "steps=9")
-    flags, typed = sweep.command(tmp_path)
+    flags, typed = sweep.command(tmp_path, CONF)
     assert flags == ["--config-dir", "/a b", "--config-name", "config"]
     assert typed == ["hydra/launcher=basic", "model.hidden=5,7", "seed=range(1,3)", "steps=9"]
     assert sweep.size(OmegaConf.load(tmp_path / "multirun.yaml").hydra) == 4
     assert sweep.planned(tmp_path) == [
         [f"model.hidden={hidden}", f"seed={seed}", "steps=9"] for hidden in (5, 7) for seed in (1, 2)
     ]
+    other = tmp_path / "conf"
+    other.mkdir()
+    save_command(tmp_path, "seed=1,2", main=str(other))
+    assert sweep.command(tmp_path, CONF)[0][-2:] == ["--config-path", str(other)]
     save_command(tmp_path, "seed=1,2,1", "eval_every=${steps}")
-    assert sweep.command(tmp_path)[1][1:] == ["seed=1,2,1", "eval_every=${steps}"]
+    assert sweep.command(tmp_path, CONF)[1][1:] == ["seed=1,2,1", "eval_every=${steps}"]
     assert [job[0] for job in sweep.planned(tmp_path)] == ["seed=1", "seed=2"]
     save_command(tmp_path, "sweep=optuna", sweeper="hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper")
     assert sweep.planned(tmp_path) == []
     with pytest.raises(UserError, match="is not a sweep's folder"):
-        sweep.command(tmp_path / "elsewhere")
+        sweep.command(tmp_path / "elsewhere", CONF)
     (tmp_path / "multirun.yaml").write_text("- [")
     with pytest.raises(UserError, match="is not a sweep's folder"):
-        sweep.command(tmp_path)
+        sweep.command(tmp_path, CONF)
 
 
 def test_a_run_comes_home_whole_and_overwrites_nothing(tmp_path: Path) -> None:

@@ -233,6 +233,10 @@ def running_child(parent: int, others: list[int]) -> int:
         (("-m", "resume_sweep=x", "hydra.sweep.dir=y"), "hydra.sweep.dir=y and resume_sweep=x name two folders"),
         (("-m", "hydra.launcher.n_jobs=0", "seed=1,2"), "hydra.launcher.n_jobs=0 must be a whole number, at least 1"),
         (("-m", "hydra.launcher.n_jobs=two", "seed=1,2"), "hydra.launcher.n_jobs=two must be a whole number"),
+        (
+            ("-m", "+hydra.launcher.foo=1", "seed=1,2"),
+            "hydra.launcher.foo is not a key of this choice of hydra/launcher",
+        ),
         (("-m", "hydra.launcher.n_jobs=true", "seed=1,2"), "hydra.launcher.n_jobs=true must be a whole number"),
         (("-m", "hydra.sweep.subdir=${hydra.job.num}_x", "seed=1,2"), "hydra.sweep.subdir=${hydra.job.num}_x cannot"),
         (("-m", "model.hiden=1,2"), "model.hiden is not a key (did you mean model.hidden?)"),
@@ -264,6 +268,15 @@ def test_a_mistake_in_a_search_gets_one_sentence(script: Script, tmp_path: Path,
     assert done.returncode == 1
     assert done.stderr.startswith(complaint) and done.stderr.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_search_that_comes_upon_what_cannot_be_reports_on_its_trials(script: Script, tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="the extra 'optuna' is not installed")
+    search = ("sweep=optuna", "model.hidden=choice(5,abc)", "hydra.sweeper.n_trials=40", "hydra.sweeper.n_jobs=1")
+    done = script("train.py", "-m", *search, "steps=5", "hydra.sweeper.sampler.seed=3", "logger=none")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: model.hidden=abc is of the wrong type: it must be a whole number"
+    assert {row["status"] for row in table(tmp_path)} == {"finished"}
 
 
 def test_a_search_by_optuna_goes_on_and_counts_a_diverged_run_as_the_worst(script: Script, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def test_seeds_of_a_setting_are_averaged_with_their_spread(tmp_path: Path) -> No
             ended_run(tmp_path, number, f"model.hidden={hidden}", f"seed={seed}", best_dev_loss=loss)
             number += 1
     ended_run(tmp_path, 6, "model.hidden=5", "seed=9", status="diverged", best_dev_loss=None)
+    # Counts without smoothing may come to an end without a loss.
+    for seed in (1, 2):
+        ended_run(tmp_path, 6 + seed, "model.hidden=7", f"seed={seed}", best_dev_loss=None, dev_loss=None)
     sweep_report.report(tmp_path)
     table = rows(tmp_path / "seeds.csv")
     assert [row["model.hidden"] for row in table] == ["5", "2"]
@@ -134,6 +137,25 @@ def test_text_columns_are_aligned_and_long_cells_cut() -> None:
 def test_values_that_would_come_too_close_together_stand_side_by_side(values: list[str], places: list[float]) -> None:
     axis = sweep_plots.Places(values)
     assert [axis.of(value) for value in values] == places
+
+
+def test_of_long_values_an_axis_shows_what_tells_them_apart() -> None:
+    values = [f"/some/quite/long/path/{name}/names.txt" for name in ("alpha", "beta")]
+    assert sweep_plots.Places(values).names() == [".../alpha/...", ".../beta/..."]
+    assert sweep_plots.Places(["sgd", "adamw"]).names() == ["adamw", "sgd"]
+
+
+def test_a_report_advises_to_go_on_only_where_that_leads_to_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_command(tmp_path, "model.hidden=5,7")
+    ended_run(tmp_path, 0, "model.hidden=5")
+    sweep.leave_error(begin(tmp_path, 1, "model.hidden=7"), "no memory")
+    sweep_report.report(tmp_path)
+    assert "resume_sweep=" in capsys.readouterr().out
+    save_command(tmp_path, "model.hidden=5,5")  # which no longer asks for the other
+    sweep_report.report(tmp_path)
+    assert "resume_sweep=" not in capsys.readouterr().out
 
 
 def grid(*seeds: int) -> list[sweep_table.Run]:

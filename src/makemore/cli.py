@@ -64,12 +64,14 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     if not sweeps and is_sweep(sys.argv[1:]):
         sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     try:
-        sys.argv[1:] = quoted(resumed(sys.argv[1:]))
+        sys.argv[1:] = quoted(resumed(sys.argv[1:], conf))
     except UserError as error:
         sys.exit(f"error: {error}")
     try:
         _answered(entry, conf, config_name, full)
     except Refused:
+        if ClaimRunFolder.begun():  # a search may name what cannot be composed after many trials
+            conclude()
         raise
     except BaseException:
         conclude()
@@ -79,7 +81,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
 
 
 class Refused(SystemExit):
-    """The end of a command that was refused before anything ran."""
+    """The end of a command that asks for what cannot be."""
 
 
 def conclude() -> str:
@@ -145,7 +147,7 @@ def launching(wrong: str) -> str:
     return ""
 
 
-def resumed(arguments: list[str]) -> list[str]:
+def resumed(arguments: list[str], conf: Path) -> list[str]:
     """The command line with what `resume_sweep=FOLDER` stands for: the command of that sweep, in its folder.
 
     Whatever else is typed goes beside it, or in its place.
@@ -166,8 +168,10 @@ def resumed(arguments: list[str]) -> list[str]:
     del typed[RESUME]
     if sweep.DIR in typed:
         raise UserError(f"{typed[sweep.DIR]} and {RESUME}={name} name two folders; leave out the first")
-    known, overrides = sweep.command(folder)
+    known, overrides = sweep.command(folder, conf)
     recorded = {key_of(argument): argument for argument in overrides}
+    if "hydra/launcher" in typed:  # the other launcher's keys go with it
+        recorded = {key: argument for key, argument in recorded.items() if not key.startswith("hydra.launcher.")}
     named = any(flag.startswith(("--config", "-cn", "-cd", "-cp")) for flag in flags)
     return [*flags, *([] if named else known), *(recorded | typed).values()]
 
@@ -245,7 +249,7 @@ def job() -> Iterator[None]:
         raise Refusal(error) from error
 
 
-def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa: PLR0911 (one for each kind of mistake)
+def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa: PLR0911, PLR0912 (a kind of mistake each)
     """One sentence for an error in what was typed: what was wrong, its value, what is allowed."""
     from hydra.errors import MissingConfigException, OverrideParseException
 
@@ -277,6 +281,8 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str:  # noqa:
     if wrong := re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
         value, allowed = wrong.groups()
         return f"{key}={value} is not a choice{_nearest(value, allowed.split(', '))}; allowed: {allowed}"
+    if wrong := re.search(r"unexpected keyword argument '(\w+)'", text):
+        return f"{key}.{wrong.group(1)} is not a key of this choice of {key.replace('.', '/')}"
     if "Invalid value assigned" in text and "ListConfig" in text:
         items = "runs, such as [RUN,RUN]" if key == "model.members" else "numbers, such as [0.8,0.1,0.1]"
         return f"{key} is of the wrong type: it must be a list of {items}"

@@ -63,12 +63,12 @@ class ClaimRunFolder(Callback):
             raise Refusal(UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1"))
         if self.resumed is None:
             self._claim(config, "sweep")
-        constant = sweep.constant_keys(sweep.texts(config.hydra.overrides.task))
         # Other machines see it under the same path, if at all.
         ClaimRunFolder.sweep = folder = Path(self.resumed or config.hydra.sweep.dir).absolute()
         before = sweep.run_folders(folder)
         ClaimRunFolder.before = {run.name for run in before}
         taken = [sweep.number_of(run) for run in before]
+        constant = sweep.constant_keys(sweep.texts(config.hydra.overrides.task), list(map(sweep.overrides_of, before)))
         first = max([sweep.size(config.hydra), *(number + 1 for number in taken)])
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
@@ -85,9 +85,14 @@ class ClaimRunFolder(Callback):
         OmegaConf.save(config, written)
 
     @classmethod
+    def begun(cls) -> bool:
+        """Whether this process has begun a run that its sweep did not have."""
+        return cls.sweep is not None and any(run.name not in cls.before for run in sweep.run_folders(cls.sweep))
+
+    @classmethod
     def undo(cls) -> None:
         """Leaves the folder of a sweep that was refused as it was, or not at all if it was new."""
-        if cls.sweep is None or cls.lock is None:
+        if cls.sweep is None or cls.lock is None or cls.begun():
             return
         if cls.command is not None:
             (cls.sweep / sweep.COMMAND).write_bytes(cls.command)

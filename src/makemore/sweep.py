@@ -135,12 +135,16 @@ def ended(folder: Path, nodes: DictConfig) -> float | None:
     return loss_of(metrics) if same else None
 
 
-def set_aside(folder: Path) -> None:
+def set_aside(folder: Path, prepared: Sequence[str] = PREPARED) -> None:
     """Moves what an earlier attempt left into a folder inside, so that nothing is lost or taken for this one's.
 
     Of TensorBoard's files the name changes, or it would show the attempt as one more run.
+
+    Args:
+        folder: the run's.
+        prepared: what is of the new attempt already.
     """
-    left = [path for path in folder.iterdir() if path.name not in PREPARED and not path.name.startswith("earlier-")]
+    left = [path for path in folder.iterdir() if path.name not in prepared and not path.name.startswith("earlier-")]
     if left:
         count = 1
         while (earlier := folder / f"earlier-{count}").exists():
@@ -242,17 +246,28 @@ def size(hydra: DictConfig) -> int:
     return int(hydra.sweeper.get("n_trials") or len(asked(hydra)))
 
 
-def constant_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys that a sweep's command gives a single value, if there are others."""
+def constant_keys(overrides: Sequence[str], before: Sequence[Sequence[str]] = ()) -> list[str]:
+    """The keys that a sweep's command gives a single value, if there are others.
+
+    Args:
+        overrides: what was typed.
+        before: the overrides of runs that were there before; a key that has another value there tells runs apart.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    constant = [each.key_or_group for each in parsed if not each.is_sweep_override()]
+    single = [each for each in parsed if not each.is_sweep_override()]
+    texts_of = {each.key_or_group: f"{each.get_key_element()}={each.get_value_element_as_str()}" for each in single}
+    constant = [key for key, text in texts_of.items() if all(text in run for run in before)]
     return constant if len(constant) < len(parsed) or "sweep" in constant else []
 
 
-def command(folder: Path) -> tuple[list[str], list[str]]:
+def command(folder: Path, conf: Path) -> tuple[list[str], list[str]]:
     """What was typed for a sweep, but for its folder: the flags that name another configuration, and the overrides.
+
+    Args:
+        folder: the sweep's.
+        conf: the configuration folder that is taken where no flag names another.
 
     Raises:
         UserError: the folder is not a sweep's.
@@ -261,7 +276,10 @@ def command(folder: Path) -> tuple[list[str], list[str]]:
         hydra = OmegaConf.load(folder / COMMAND).hydra
         typed = [*texts(hydra.overrides.hydra), *texts(hydra.overrides.task)]
         folders = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
+        (main,) = [each.path for each in hydra.runtime.config_sources if each.provider == "main"]
         flags = [*(flag for path in folders for flag in ("--config-dir", path)), "--config-name", hydra.job.config_name]
+        if Path(main) != conf and Path(main).is_dir():
+            flags += ["--config-path", main]
     except UNREADABLE:
         raise UserError(
             f"resume_sweep={folder} is not a sweep's folder: it has no multirun.yaml that can be read; name one such "

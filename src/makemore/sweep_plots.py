@@ -42,7 +42,7 @@ def draw(folder: Path, runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         figures["sweep_keys.png"] = by_key(usable, keys[:MOST_KEYS])
     if len(keys) > 1:
         figures["sweep_pairs.png"] = by_pair(usable, list(combinations(keys, 2))[:MOST_PAIRS])
-    if any(math.isfinite(run.train) for run in usable):
+    if any(math.isfinite(run.train) and math.isfinite(run.last_dev) for run in usable):
         figures["sweep_fit.png"] = fit(usable)
     for name, figure in figures.items():
         plots.save(figure, folder / name)
@@ -136,9 +136,9 @@ def _cells(
         if math.isfinite(loss):
             dark = scale(loss) < 0.55
             axes.text(j, i, f"{loss:.3f}", ha="center", va="center", fontsize=size, color="white" if dark else "black")
-    names = [short(column, LONGEST_NAME) for column in columns]
+    names = across[1].names()
     axes.set_xticks(range(len(columns)), names, rotation=30 if max(map(len, names)) > 6 else 0)
-    axes.set_yticks(range(len(rows)), [short(row, LONGEST_NAME) for row in rows])
+    axes.set_yticks(range(len(rows)), down[1].names())
     axes.set_xlabel(across[0])
     axes.set_ylabel(down[0])
     return drawn
@@ -213,6 +213,17 @@ class Places:
         """Where a value stands."""
         return self._places[value]
 
+    def names(self) -> list[str]:
+        """The values as an axis shows them; of long paths the parts that tell them apart."""
+        parts = [value.split("/") for value in self.values]
+        head = tail = ""
+        if max(map(len, self.values)) > LONGEST_NAME:
+            while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
+                head, parts = ".../", [part[1:] for part in parts]
+            while min(map(len, parts)) > 1 and len({part[-1] for part in parts}) == 1:
+                tail, parts = "/...", [part[:-1] for part in parts]
+        return [f"{head}{short('/'.join(part), LONGEST_NAME)}{tail}" for part in parts]
+
     def label(self, axes: Axes, key: str, vertical: bool = False) -> None:
         """Names an axis and its values."""
         axis = axes.yaxis if vertical else axes.xaxis
@@ -223,7 +234,7 @@ class Places:
         if not self.numeric or (len(self.values) <= MOST_CELLS and max(map(len, self.values)) <= LONGEST_NUMBER):
             axis.set_major_locator(FixedLocator(sorted(places)))
             axis.set_minor_locator(NullLocator())
-            names = [short(value, LONGEST_NAME) for value in self.values]
+            names = self.names()
             axis.set_ticklabels(names)
             axis.set_tick_params(rotation=30 if not vertical and max(map(len, names)) > 6 else 0)
             if len(names) > MOST_CELLS / 2:

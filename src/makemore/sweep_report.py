@@ -30,13 +30,17 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
     """
     asked = [by_key(overrides) for overrides in sweep.planned(folder)]
     runs = [run for run in runs if (run.overrides in asked if asked else run.folder not in before)]
-    without = [run for run in runs if run.status not in ENDED]
+    without = _to_do(runs)
     if not without:
         return ""
     named = (("one" if run.number is None else f"run {run.number}", run) for run in without[:MOST_NAMED])
     why = "; ".join(f"{name}: {run.error or run.status}" for name, run in named)
     more = f"; and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
     return f"{len(without)} of {len(runs)} runs did not come to an end: {why}{more}"
+
+
+def _to_do(runs: Iterable[Run]) -> list[Run]:
+    return [run for run in runs if run.status not in ENDED]
 
 
 def report(folder: Path) -> list[Run]:
@@ -82,8 +86,8 @@ def _words(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
     elif DIVERGED in counts:
         rows.append(("hint", "no run ended with a dev loss that is a number; try a smaller schedule.lr"))
     rows.append(("look", f"tensorboard --logdir {shlex.quote(str(folder))}"))
-    again = [run for run in runs if run.status not in ENDED]
-    if again:
+    asked = [by_key(overrides) for overrides in sweep.planned(folder)]
+    if any(run.overrides in asked or not asked for run in _to_do(runs)):
         rows.append(("go on", f"python train.py -m resume_sweep={shlex.quote(str(folder))}"))
     return "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
 

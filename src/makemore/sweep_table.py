@@ -132,7 +132,7 @@ def over_seeds(runs: Sequence[Run]) -> list[Setting]:
     if "seed" not in keys:
         return []
     settings = []
-    for group in by_setting(run for run in runs if run.status == FINISHED):
+    for group in by_setting(run for run in runs if run.status == FINISHED and math.isfinite(run.dev)):
         common = {key: group[0].overrides.get(key, "") for key in setting_keys(keys)}
         losses = [run.dev for run in group]
         spread = statistics.stdev(losses) if len(losses) > 1 else math.nan

@@ -106,6 +106,6 @@ class RayLauncher(Launcher):
             return math.inf
         if (left := getattr(ended, "left", None)) is not None:
             if folder.is_dir():
-                sweep.set_aside(folder)
+                sweep.set_aside(folder, prepared=(".hydra",))
             sweep.unpack(left, folder.parent)
         return float(ended.return_value)

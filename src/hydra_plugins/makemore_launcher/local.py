@@ -1,28 +1,26 @@
-"""The launcher for one machine: as many runs at a time as there are cores, each a process, and one line of progress."""
+"""The launcher for one machine: as many runs at a time as there are cores, each a process."""
 
 import functools
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.plugins.launcher import Launcher
+from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from tqdm import tqdm
 
+from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
 from makemore import cli, config, pool, sweep
 from makemore.errors import Refusal, UserError
 from makemore.schemas import Accelerator
-from makemore.sweep_progress import Progress
 
 # Configurations that are kept for the runs that they are of: 190 KB each.
 MOST_COMPOSED = 1000
 
 
-class LocalLauncher(Launcher):
+class LocalLauncher(JobLauncher):
     """Runs jobs in processes that are forked when libraries and data are loaded.
 
     Args:
@@ -35,36 +33,31 @@ class LocalLauncher(Launcher):
             given = str(n_jobs).lower() if isinstance(n_jobs, bool) else n_jobs
             wrong = UserError(f"hydra.launcher.n_jobs={given} must be a whole number, at least 1, or null: all cores")
             raise Refusal(wrong)
+        super().__init__()
         self.n_jobs: int | None = n_jobs
-        self.progress = Progress()
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._composed: dict[Job, DictConfig] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra knows."""
         loader: Any = hydra_context.config_loader
         loader.load_sweep_config = once_for_each_job(loader.load_sweep_config, self._composed)
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-        self.config = config
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs the jobs. What a job returns is its loss; one that failed has left its error in its folder."""
-        setup_globals()
-        jobs = numbered(job_overrides, initial_job_idx)
-        losses = dict.fromkeys(jobs, math.inf)
-        # A search asks for its trials a few at a time.
-        with self.progress.over(max(sweep.size(self.config.hydra), len(jobs))):
-            for job, loss, error in self._outcomes(jobs):
-                folder = run_folder(self._compose(job, jobs[job]))
-                if error is None:
-                    losses[job] = loss
-                elif error != pool.INTERRUPTED:
-                    sweep.leave_error(folder, error, job)
-                self.progress.ended(sweep.number_of(folder), losses[job])
+        """Runs the jobs, and then forgets their configurations."""
+        returned = super().launch(job_overrides, initial_job_idx)
         self._composed.clear()
-        return [returned(overrides, losses[tuple(overrides)]) for overrides in job_overrides]
+        return returned
 
-    def _outcomes(self, jobs: Mapping[tuple[str, ...], int]) -> Iterator[tuple[tuple[str, ...], Any, str | None]]:
+    def ends(self, jobs: Mapping[Job, int]) -> Iterator[Ended]:
+        """Runs the jobs, and leaves the error of one that died in its folder."""
+        for job, loss, error in self._outcomes(jobs):
+            folder = run_folder(self.compose(job, jobs[job]))
+            if error is not None and error != pool.INTERRUPTED:
+                sweep.leave_error(folder, error, job)
+            yield Ended(job, folder, loss if error is None else math.inf)
+
+    def _outcomes(self, jobs: Mapping[Job, int]) -> Iterator[tuple[Job, Any, str | None]]:
         if not pool.can_fork():
             for job, index in jobs.items():
                 yield job, self._run(job, index), None
@@ -74,7 +67,7 @@ class LocalLauncher(Launcher):
         training.preload()
         work = {}
         for job, index in jobs.items():
-            nodes = self._compose(job, index)
+            nodes = self.compose(job, index)
             training.read_once(config.data_of(nodes))
             work[job] = execution.expected_work(nodes)
         # The longest first: one that began last would run on alone.
@@ -90,27 +83,19 @@ class LocalLauncher(Launcher):
         threads: int = max(1, trainer.threads)
         return max(1, pool.cores() // threads)
 
-    def _compose(self, job: Sequence[str], index: int) -> DictConfig:
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = index
-        return composed
-
-    def _run(self, job: Sequence[str], index: int) -> Any:
+    def _run(self, job: Job, index: int) -> Any:
         # The lock of the parent's progress bars may have been held as this process was forked.
         tqdm.set_lock(threading.RLock())
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
-            config=self._compose(job, index),
+            config=self.compose(job, index),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         ).return_value
 
 
-def once_for_each_job(
-    compose: Callable[..., DictConfig], composed: dict[tuple[str, ...], DictConfig]
-) -> Callable[..., DictConfig]:
+def once_for_each_job(compose: Callable[..., DictConfig], composed: dict[Job, DictConfig]) -> Callable[..., DictConfig]:
     """Hydra's composing of a job's configuration, which remembers.
 
     Hydra composes each job of a grid to see whether that can be done, and would again to run it: a tenth of a second,
@@ -129,21 +114,3 @@ def once_for_each_job(
         return config
 
     return load_sweep_config
-
-
-def numbered(job_overrides: Sequence[Sequence[str]], first: int) -> dict[tuple[str, ...], int]:
-    """The jobs with their numbers, each once, though a grid or a search may name it twice."""
-    jobs: dict[tuple[str, ...], int] = {}
-    for index, overrides in enumerate(job_overrides, start=first):
-        jobs.setdefault(tuple(overrides), index)
-    return jobs
-
-
-def returned(overrides: Sequence[str], loss: float) -> JobReturn:
-    """What Hydra takes for the end of a job."""
-    return JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=loss)
-
-
-def run_folder(composed: DictConfig) -> Path:
-    """Where a job of a sweep writes."""
-    return Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir)

@@ -2,28 +2,25 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, setup_globals
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.makemore_launcher.local import numbered, returned, run_folder
+from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
 from makemore import cli, sweep
 from makemore.errors import Refusal, UserError
 from makemore.pool import PATIENCE
 from makemore.run_folder import without_hydra
-from makemore.sweep_progress import Progress
 
 # Seconds that runs have to end early but whole.
 LAST_SECONDS = 60.0
 
 
-class RayLauncher(Launcher):
+class RayLauncher(JobLauncher):
     """Sends jobs by hydra-ray-launcher's means, one by one: what one leaves comes home, what kills one ends no other.
 
     Args:
@@ -35,43 +32,28 @@ class RayLauncher(Launcher):
             from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
             raise Refusal(UserError(f"hydra/launcher=ray {cli.NEEDS.format('ray')}")) from missing
+        super().__init__()
         self.ray = ray
-        self.progress = Progress()
         self._plugin: Any = _launcher_util
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Takes what Hydra knows."""
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-        self.config = config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def ends(self, jobs: Mapping[Job, int]) -> Iterator[Ended]:
         """Runs the jobs, and writes what they left elsewhere into the sweep's folder."""
-        setup_globals()
-        jobs = numbered(job_overrides, initial_job_idx)
-        losses = dict.fromkeys(jobs, math.inf)
-        with self.progress.over(max(sweep.size(self.config.hydra), len(jobs))):
-            for job, folder, loss in self._outcomes(jobs):
-                losses[job] = loss
-                self.progress.ended(sweep.number_of(folder), loss)
-        return [returned(overrides, losses[tuple(overrides)]) for overrides in job_overrides]
-
-    def _outcomes(self, jobs: Mapping[tuple[str, ...], int]) -> Iterator[tuple[tuple[str, ...], Path, float]]:
         import ray
 
         if not ray.is_initialized():
             ray.init(**OmegaConf.to_container(self.ray.init, resolve=True))  # type: ignore[arg-type]
-        running: dict[Any, tuple[tuple[str, ...], Path]] = {}
+        running: dict[Any, tuple[Job, Path]] = {}
         for job, index in jobs.items():
-            composed = self._compose(job, index)
+            composed = self.compose(job, index)
             folder = run_folder(composed)
             # Where it will run the sweep's folder may not be there.
             if folder.is_dir() and (loss := sweep.ended(folder, without_hydra(composed))) is not None:
-                yield job, folder, loss
+                yield Ended(job, folder, loss)
                 continue
-            state = Singleton.get_state()
+            with open_dict(composed):
+                composed.hydra.sweep.subdir = folder.name
             sent = self._plugin.launch_job_on_ray(
-                self.hydra_context, self.ray.remote, composed, self.task_function, state
+                self.hydra_context, self.ray.remote, composed, self.task_function, Singleton.get_state()
             )
             running[sent] = job, folder
         try:
@@ -80,7 +62,7 @@ class RayLauncher(Launcher):
                 self.progress.under_way([])
                 for each in done:
                     job, folder = running.pop(each)
-                    yield job, folder, self._loss(each, job, folder)
+                    yield Ended(job, folder, self._loss(each, job, folder))
         except KeyboardInterrupt:
             print("\nending what runs, early but whole; Ctrl-C again ends it at once", file=sys.stderr)
             for each in running:
@@ -88,14 +70,7 @@ class RayLauncher(Launcher):
             ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
             raise
 
-    def _compose(self, job: Sequence[str], index: int) -> DictConfig:
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-        with open_dict(composed):
-            composed.hydra.job.id, composed.hydra.job.num = f"job_{index}", index
-            composed.hydra.sweep.subdir = composed.hydra.sweep.subdir  # as it is here, where the sweep's folder is
-        return composed
-
-    def _loss(self, sent: Any, job: Sequence[str], folder: Path) -> float:
+    def _loss(self, sent: Any, job: Job, folder: Path) -> float:
         """The loss of a run that has ended; infinite if it was killed."""
         import ray
 

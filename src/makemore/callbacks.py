@@ -69,6 +69,7 @@ def show(trainer: L.Trainer, pl_module: LanguageModule, name: str, figure: Figur
         width, height = struct.unpack(">II", png[16:24])  # they begin the first chunk
         image = Summary.Image(width=width, height=height, colorspace=RGBA, encoded_image_string=png)
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        # PyTorch's annotation says None, which this is only while the writer is closed.
         writer.file_writer.add_summary(summary, pl_module.steps_taken)  # type: ignore[attr-defined]
 
 

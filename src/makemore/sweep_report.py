@@ -28,7 +28,7 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
         runs: from `gather`.
         before: the names of the runs' folders that were there before; a search does not try them again.
     """
-    asked = [by_key(overrides) for overrides in sweep.planned(folder)]
+    asked = _asked_for(folder)
     runs = [run for run in runs if (run.overrides in asked if asked else run.folder not in before)]
     without = _to_do(runs)
     if not without:
@@ -37,6 +37,10 @@ def without_result(folder: Path, runs: Sequence[Run], before: Container[str] = (
     why = "; ".join(f"{name}: {run.error or run.status}" for name, run in named)
     more = f"; and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
     return f"{len(without)} of {len(runs)} runs did not come to an end: {why}{more}"
+
+
+def _asked_for(folder: Path) -> list[dict[str, str]]:
+    return [by_key(overrides) for overrides in sweep.planned(folder)]
 
 
 def _to_do(runs: Iterable[Run]) -> list[Run]:
@@ -86,7 +90,7 @@ def _words(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
     elif DIVERGED in counts:
         rows.append(("hint", "no run ended with a dev loss that is a number; try a smaller schedule.lr"))
     rows.append(("look", f"tensorboard --logdir {shlex.quote(str(folder))}"))
-    asked = [by_key(overrides) for overrides in sweep.planned(folder)]
+    asked = _asked_for(folder)
     if any(run.overrides in asked or not asked for run in _to_do(runs)):
         rows.append(("go on", f"python train.py -m resume_sweep={shlex.quote(str(folder))}"))
     return "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"

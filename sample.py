@@ -7,7 +7,9 @@ try:
     import hydra
     from omegaconf import DictConfig
 
-    from makemore import cli, config, schemas
+    from makemore.cli import main as cli
+    from makemore.config import check as config
+    from makemore.config import schema as schemas
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -23,8 +25,9 @@ def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with cli.job():
         settings: schemas.SampleConfig = config.checked(nodes)
-        from makemore import checkpoint, sampling
         from makemore.errors import UserError
+        from makemore.inference import sampling
+        from makemore.models import file as checkpoint
         from makemore.randomness import Stream, fresh_seed, generator
 
         path = checkpoint.file_of(Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS))

@@ -11,7 +11,9 @@ try:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    from makemore import cli, config, sweep
+    from makemore.cli import main as cli
+    from makemore.config import check as config
+    from makemore.sweeps import sweep
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -37,7 +39,7 @@ def run(nodes: DictConfig, folder: Path) -> float:
     settings = config.checked(nodes)
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with cli.heavy_imports():
-        from makemore import training
+        from makemore.training import run as training
 
     metrics = training.run(settings, nodes, folder)
     if metrics["status"] == "interrupted":

@@ -22,9 +22,13 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
 from benchmarks import measuring
-from makemore import compiled, config, mlp, models, training
-from makemore.schemas import Init
-from makemore.windows import Windows
+from makemore.config import check as config
+from makemore.config.schema import Init
+from makemore.data.windows import Windows
+from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp import numba_steps as compiled
+from makemore.training import models
+from makemore.training import run as training
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from makemore import corpus
+from makemore.data import corpus
 
 Parameters = list[Tensor]
 

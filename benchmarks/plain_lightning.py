@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import plain
-from makemore import corpus
+from makemore.data import corpus
 
 
 class Tutorial(L.LightningModule):

@@ -9,8 +9,10 @@ from functools import partial
 import torch
 
 from benchmarks import measuring, plain
-from makemore import corpus, mlp, sampling
-from makemore.vocabulary import Vocabulary
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.inference import sampling
+from makemore.models.mlp import formulas as mlp
 
 PAIRS = 5
 ALONE, TOGETHER = 300, 20_000

@@ -84,8 +84,11 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     import torch
     from hydra import compose, initialize_config_dir
 
-    from makemore import compiled, config, execution, training
-    from makemore.models import MLP
+    from makemore.config import check as config
+    from makemore.models.mlp import numba_steps as compiled
+    from makemore.training import execution
+    from makemore.training import run as training
+    from makemore.training.models import MLP
 
     config.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -158,7 +161,7 @@ def median_of(point: dict[str, int], folder: Path, known: dict[str, dict[str, An
 
 def proportional(axis: str, row: dict[str, Any]) -> float:
     """The work of a point, to which time would be proportional."""
-    from makemore import mlp
+    from makemore.models.mlp import formulas as mlp
 
     if axis == "documents":
         return float(row["examples"])

@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from benchmarks import measuring
-from makemore import compiled, mlp
-from makemore.schemas import Init
+from makemore.config.schema import Init
+from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp import numba_steps as compiled
 
 VOCABULARY, BATCH = 27, 32
 SIZES = {

@@ -21,8 +21,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import measuring
-from makemore import compiled, mlp, pool
-from makemore.schemas import Init
+from makemore.config.schema import Init
+from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp import numba_steps as compiled
+from makemore.sweeps import pool
 
 ROOT = Path(__file__).parent.parent
 GRID = {"model.emb_dim": (2, 10, 30), "model.hidden": (100, 300), "data.block_size": (3, 5, 8)}

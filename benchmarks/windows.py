@@ -10,9 +10,9 @@ import statistics
 from functools import partial
 
 from benchmarks import measuring, plain
-from makemore import corpus
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 
 BLOCK_SIZES = (3, 8)
 PAIRS = 5

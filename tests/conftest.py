@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor
 
-from makemore import config
+from makemore.config import check as config
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("MAKEMORE_DATA", ROOT.parent / "shared" / "data"))
@@ -96,7 +96,7 @@ def train(tmp_path: Path) -> Train:
     folders = (tmp_path / str(number) for number in itertools.count())
 
     def run(*overrides: str) -> Run:
-        from makemore import training
+        from makemore.training import run as training
 
         nodes = composed("trainer.progress_bar=false", *overrides)
         folder = next(folders)

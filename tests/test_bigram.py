@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from makemore import bigram
+from makemore.models.bigram import formulas as bigram
 from tests.conftest import Train
 from tests.test_mlp import seeded
 
@@ -46,7 +46,7 @@ def test_its_softmax_approaches_the_normalized_counts_and_its_loss_theirs(train:
     assert descended.metrics["train_loss"] == pytest.approx(counted.metrics["train_loss"], abs=0.01)
     assert descended.metrics["train_loss"] > counted.metrics["train_loss"]
 
-    from makemore import checkpoint
+    from makemore.models import file as checkpoint
 
     contexts = torch.arange(len(checkpoint.load(counted.folder / "last.ckpt").vocabulary)).unsqueeze(1)
     p, q = (checkpoint.load(run.folder / "last.ckpt").logits(contexts).softmax(1) for run in (counted, descended))

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import checkpoint, mlp
+from makemore.config.schema import Init
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.schemas import Init
-from makemore.vocabulary import Vocabulary
+from makemore.models import file as checkpoint
+from makemore.models.mlp import formulas as mlp
 
 VOCABULARY = Vocabulary((".", "a", "b", "é"))
 
@@ -148,9 +149,9 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
 
 
 def ngram_content(**changes: torch.Tensor) -> dict[str, Any]:
-    from makemore import ngram
-    from makemore.schemas import Smoothing
-    from makemore.windows import Windows
+    from makemore.config.schema import Smoothing
+    from makemore.data.windows import Windows
+    from makemore.models.ngram import counts as ngram
 
     windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
     made = content(settings={"model": "ngram", "block_size": 2})

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from makemore import cli, console
+from makemore.cli import console
+from makemore.cli import main as cli
 from tests.conftest import ROOT, Script, script_in
 from tests.test_checkpoint import content as checkpoint_content
 

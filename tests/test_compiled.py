@@ -13,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore import compiled, mlp
-from makemore.schemas import Init
+from makemore.config.schema import Init
+from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp import numba_steps as compiled
 from tests.test_mlp import any_distributions, first_five_names, random_case, seeded
 
 # Rows on both sides of a block of 32, and of two.
@@ -183,7 +184,7 @@ def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp
     command = [sys.executable, "-c", PREPARE]
     if harm == "damaged":
         assert subprocess.run(command, env=environment, check=False).returncode == 0
-        kept = [*tmp_path.rglob("compiled.*.nb?")]
+        kept = [*tmp_path.rglob("numba_steps.*.nb?")]
         assert kept
         for number, path in enumerate(kept):
             path.write_bytes(path.read_bytes()[: 100 * (number % 2)])

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from makemore import config, schemas
+from makemore.config import check as config
+from makemore.config import schema as schemas
 from makemore.errors import UnknownKeyError, UserError
 from tests.conftest import ROOT, composed
 
@@ -110,10 +111,10 @@ def test_betas_are_two_shares(betas: list[float]) -> None:
         "builtins.eval",
         "makemore.checkpoint.torch.load",
         "makemore.callbacks.Path.write_text",
-        "makemore.schedule.math.pow",
+        "makemore.training.schedule.math.pow",
         "torch.optim.optimizer.os.system",
         "torch.optim.SGD.__init__",
-        "makemore.schedule.step\n",
+        "makemore.training.schedule.step\n",
     ],
 )
 @pytest.mark.parametrize("part", ["optimizer", "schedule"])

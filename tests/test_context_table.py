@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from makemore import context_table
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
+from makemore.views import context_table
 
 NAMES = ["emma", "ava", "mia", "ella", "eva"]
 VOCABULARY = Vocabulary.from_documents(NAMES)

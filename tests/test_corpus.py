@@ -5,9 +5,9 @@ import pooch
 import pytest
 import requests
 
-from makemore import corpus
+from makemore.config.schema import DataConfig, Source
+from makemore.data import corpus
 from makemore.errors import UserError
-from makemore.schemas import DataConfig, Source
 
 
 def written(tmp_path: Path, content: bytes) -> Path:

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore import datamodule
-from makemore.datamodule import CHUNK_BUDGET, EvaluationBatches, Minibatches, WindowDataModule
+from makemore.config.schema import DataConfig, Source
+from makemore.data import datamodule
+from makemore.data.datamodule import CHUNK_BUDGET, EvaluationBatches, Minibatches, WindowDataModule
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.schemas import DataConfig, Source
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
 
 NAMES = ["emma", "olivia", "ava", "isabella", "sophia"]
 WINDOWS = Windows.from_documents(NAMES, Vocabulary.from_documents(NAMES), 3)

@@ -9,12 +9,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from makemore import config, diagnostics, execution, mlp, plots, training
-from makemore.datamodule import Batch, WindowDataModule
+from makemore.config import check as config
+from makemore.data.datamodule import Batch, WindowDataModule
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.models import MLP
-from makemore.module import LanguageModule
-from makemore.vocabulary import Vocabulary
+from makemore.models.mlp import formulas as mlp
+from makemore.training import execution
+from makemore.training import run as training
+from makemore.training.models import MLP
+from makemore.training.module import LanguageModule
+from makemore.views import diagnostics, plots
 from tests.conftest import Train, composed
 
 SMALL = ("model.hidden=5", "model.emb_dim=3", "logger.log_every=1")

@@ -2,10 +2,12 @@ from typing import Any
 
 import pytest
 
-from makemore import config, execution, training
+from makemore.config import check as config
+from makemore.config.schema import Accelerator, Gradients
 from makemore.errors import UserError
-from makemore.execution import Execution
-from makemore.schemas import Accelerator, Gradients
+from makemore.training import execution
+from makemore.training import run as training
+from makemore.training.execution import Execution
 from tests.conftest import composed
 
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import graphs, mlp
+from makemore.models.mlp import cuda_graph as graphs
+from makemore.models.mlp import formulas as mlp
 from tests.test_compiled import zeros_like
 from tests.test_mlp import random_case, seeded
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from makemore import config, lr_range, plots
+from makemore.config import check as config
 from makemore.errors import UserError
-from makemore.lr_range import Values
+from makemore.views import lr_range, plots
+from makemore.views.lr_range import Values
 from tests.conftest import Train, composed
 
 RATES = np.logspace(-3, 0, 1000)

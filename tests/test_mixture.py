@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import checkpoint, mixture
 from makemore.errors import UserError
-from makemore.mixture import Member
+from makemore.models import file as checkpoint
+from makemore.models.mixture import weights as mixture
+from makemore.models.mixture.weights import Member
 from tests.conftest import Run, Train
 from tests.test_mlp import seeded
 

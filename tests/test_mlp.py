@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import corpus, mlp
-from makemore.schemas import Init
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
+from makemore.config.schema import Init
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
+from makemore.models.mlp import formulas as mlp
 
 SEED = 2147483647
 

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import mlp, module, sweep
-from makemore.schemas import Init
+from makemore.config.schema import Init
+from makemore.models.mlp import formulas as mlp
+from makemore.sweeps import sweep
+from makemore.training import module
 from tests.conftest import Run, Train
 
 QUIET = ("logger=none", "callbacks=none")
@@ -82,9 +84,9 @@ def test_losses_of_a_run_are_means_over_whole_splits(train: Train, tmp_path: Pat
     names = tmp_path / "names.txt"
     names.write_text("\n".join(["emma", "ava", "mia", "amelia", "ella", "eva", "liam", "lia", "ali", "mila"] * 3))
     run = train("steps=5", "test=true", "data=text", f"data.path={names}", "model.hidden=9", *QUIET)
-    from makemore import corpus
-    from makemore.vocabulary import Vocabulary
-    from makemore.windows import Windows
+    from makemore.data import corpus
+    from makemore.data.vocabulary import Vocabulary
+    from makemore.data.windows import Windows
 
     documents = corpus.read(names)
     vocabulary = Vocabulary.from_documents(documents)

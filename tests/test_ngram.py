@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import corpus, ngram
-from makemore.schemas import Smoothing
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
+from makemore.config.schema import Smoothing
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
+from makemore.models.ngram import counts as ngram
 
 # Few letters, so that short texts repeat themselves.
 DOCUMENTS = st.lists(st.text("abc", min_size=1, max_size=8), min_size=1, max_size=12)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from makemore import plots
-from makemore.context_table import Row
-from makemore.vocabulary import Vocabulary
+from makemore.data.vocabulary import Vocabulary
+from makemore.views import plots
+from makemore.views.context_table import Row
 
 
 def test_smoothing_is_the_lectures_view_and_mean() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from makemore import pool
+from makemore.sweeps import pool
 
 pytestmark = pytest.mark.skipif(not pool.can_fork(), reason="this system cannot fork")
 
@@ -101,7 +101,7 @@ def test_last_words_are_those_that_a_terminal_would_show() -> None:
 
 SLEEPERS = """
 import signal, sys, time
-from makemore import pool
+from makemore.sweeps import pool
 def sleeps():
     try:
         print("asleep", file=open(sys.argv[1] + "/" + str(time.monotonic_ns()), "w"), flush=True)

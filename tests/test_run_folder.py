@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from makemore.cli.run_folder import claim
 from makemore.errors import UserError
-from makemore.run_folder import claim
 
 
 def test_runs_that_start_together_never_share_a_folder(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from makemore import corpus, sampling
-from makemore.checkpoint import SavedModel
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.vocabulary import Vocabulary
+from makemore.inference import sampling
+from makemore.models.file import SavedModel
 
 VOCABULARY = Vocabulary((".", "a", "b", "c"))
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore import schedule
+from makemore.training import schedule
 
 STEPS = st.integers(1, 500)
 

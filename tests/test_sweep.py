@@ -7,8 +7,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from makemore import config, sweep
+from makemore.config import check as config
 from makemore.errors import UserError
+from makemore.sweeps import sweep
 from tests.conftest import ROOT
 
 CONF = ROOT / "conf"

@@ -17,7 +17,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from makemore import checkpoint, console, pool
+from makemore.cli import console
+from makemore.models import file as checkpoint
+from makemore.sweeps import pool
 from tests.conftest import ROOT, Script
 
 QUIET = ("logger=none", "callbacks=none")

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from makemore.sweep_progress import Progress
+from makemore.sweeps.progress import Progress
 
 
 def test_the_line_counts_runs_and_shares_of_runs_and_names_the_best(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from makemore import sweep, sweep_plots, sweep_report, sweep_table
+from makemore.sweeps import figures as sweep_plots
+from makemore.sweeps import report as sweep_report
+from makemore.sweeps import sweep
+from makemore.sweeps import table as sweep_table
 from tests.test_sweep import begin, composed, leave, save_command
 
 NODES = composed()

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from makemore import sweep_table
 from makemore.errors import UserError
+from makemore.sweeps import table as sweep_table
 from tests.test_sweep_report import ended_run
 
 

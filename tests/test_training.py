@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from makemore import checkpoint, sampling
+from makemore.inference import sampling
+from makemore.models import file as checkpoint
 from makemore.randomness import Stream, generator
 from tests.conftest import Run, Train
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore import corpus
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.vocabulary import Vocabulary
 
 # Any Unicode text but surrogates, which no UTF-8 file can hold, and the boundary.
 DOCUMENTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1), min_size=1)

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore import corpus
-from makemore.vocabulary import Vocabulary
-from makemore.windows import Windows
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 from tests.test_vocabulary import DOCUMENTS
 
 

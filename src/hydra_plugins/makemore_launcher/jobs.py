@@ -11,8 +11,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from makemore import sweep
-from makemore.sweep_progress import Progress
+from makemore.sweeps import sweep
+from makemore.sweeps.progress import Progress
 
 # What was typed for a job: two of the same are one run.
 Job = tuple[str, ...]

@@ -12,9 +12,11 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
-from makemore import cli, config, pool, sweep
+from makemore.cli import main as cli
+from makemore.config import check as config
+from makemore.config.schema import Accelerator
 from makemore.errors import Refusal, UserError
-from makemore.schemas import Accelerator
+from makemore.sweeps import pool, sweep
 
 # Configurations that are kept for the runs that they are of: 190 KB each.
 MOST_COMPOSED = 1000
@@ -63,7 +65,8 @@ class LocalLauncher(JobLauncher):
                 yield job, self._run(job, index), None
             return
         with cli.heavy_imports():
-            from makemore import execution, training
+            from makemore.training import execution
+            from makemore.training import run as training
         training.preload()
         work = {}
         for job, index in jobs.items():

@@ -11,10 +11,11 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
-from makemore import cli, sweep
+from makemore.cli import main as cli
+from makemore.cli.run_folder import without_hydra
 from makemore.errors import Refusal, UserError
-from makemore.pool import PATIENCE
-from makemore.run_folder import without_hydra
+from makemore.sweeps import sweep
+from makemore.sweeps.pool import PATIENCE
 
 # Seconds that runs have to end early but whole.
 LAST_SECONDS = 60.0

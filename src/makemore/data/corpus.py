@@ -1,0 +1,127 @@
+"""A text file becomes documents: one a line, stripped, none empty, none holding the boundary '.'."""
+
+import hashlib
+import os
+import random
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from makemore.config.schema import DataConfig, Source
+from makemore.errors import UserError
+
+BOUNDARY = "."
+BUNDLED = Path(__file__).parent / "bundled" / "names.txt"
+MAKEMORE_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
+MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
+
+
+def locate(data: DataConfig) -> Path:
+    """The file that holds the documents, downloaded first if it has to be.
+
+    Raises:
+        UserError: the lecture's list is neither cached nor to be had, or what is cached is another file.
+    """
+    if data.source is Source.names:
+        return BUNDLED
+    if data.source is Source.makemore:
+        return _makemore_names()
+    return Path(os.path.expanduser(str(data.path)))  # noqa: PTH111 (Path's raises where there is no such user)
+
+
+def _makemore_names() -> Path:
+    """The lecture's names.txt from the cache, after at most one download in a lifetime."""
+    import pooch
+    import requests
+
+    cached = Path(pooch.os_cache("makemore")) / "names.txt"
+    if not cached.exists():
+        try:
+            pooch.retrieve(MAKEMORE_URL, f"sha256:{MAKEMORE_SHA256}", fname=cached.name, path=cached.parent)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise UserError(
+                f"data=makemore: {MAKEMORE_URL} could not be downloaded ({type(error).__name__}); "
+                f"save it by hand as {cached}, or use the bundled list: data=names"
+            ) from error
+    if hashlib.sha256(cached.read_bytes()).hexdigest() != MAKEMORE_SHA256:
+        raise UserError(
+            f"data=makemore: {cached} is not the lecture's names.txt (SHA-256 {MAKEMORE_SHA256}); "
+            f"move it away to download it anew from {MAKEMORE_URL}, or use data=names"
+        )
+    return cached
+
+
+def read(path: Path) -> list[str]:
+    """The documents of a UTF-8 text file: its lines without surrounding white space, the empty ones left out.
+
+    Raises:
+        UserError: the file is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise UserError(f"data.path={path} is a device; name a UTF-8 text file, a document a line")
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"data.path={path}: there is no such file; name a UTF-8 text file, a document a line") from None
+    except IsADirectoryError:
+        raise UserError(f"data.path={path} is a folder; name a UTF-8 text file, a document a line") from None
+    except OSError as error:
+        raise UserError(f"data.path={path} cannot be read: {error.strerror}") from None
+    if b"\0" in raw:
+        raise UserError(f"data.path={path} is binary (it holds NUL bytes); name a UTF-8 text file")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UserError(f"data.path={path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
+    # Only line feeds end a document: str.splitlines would also cut at form feeds and Unicode's own separators.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    documents = [document for document in map(str.strip, lines) if document]
+    if not documents:
+        raise UserError(f"data.path={path} holds no documents; it must have at least one line that is not blank")
+    if BOUNDARY in text:
+        line = next(number for number, document in enumerate(lines, start=1) if BOUNDARY in document)
+        raise UserError(
+            f"data.path={path} holds '{BOUNDARY}' on line {line}, which marks the boundary between documents; "
+            f"take every '{BOUNDARY}' out of the file first"
+        )
+    return documents
+
+
+def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
+    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut where the lecture cuts.
+
+    Args:
+        documents: the documents, in the file's order.
+        shares: three shares that sum to 1.
+        seed: the shuffle's seed (42 in the lecture).
+
+    Raises:
+        UserError: a part is left with no document.
+    """
+    shuffled = list(documents)
+    random.Random(seed).shuffle(shuffled)
+    # The nudge undoes sums like 0.7 + 0.2 = 0.8999..., which would cut one document short.
+    first, second = (int(share * len(shuffled) + 1e-6) for share in (shares[0], shares[0] + shares[1]))
+    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
+    for name, part in zip(("train", "dev", "test"), parts, strict=True):
+        if not part:
+            given = f"data.splits={list(shares)}".replace(" ", "")
+            raise UserError(
+                f"{given} leaves {name} empty: there are {len(shuffled)} documents; give more, or larger shares"
+            )
+    return parts
+
+
+def digest(documents: Sequence[str]) -> str:
+    """What tells a list of documents from every other: a BLAKE2b hash of all of them, in hexadecimal."""
+    return hashlib.blake2b("\n".join(documents).encode(), digest_size=16).hexdigest()
+
+
+def fingerprints(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """A 64-bit BLAKE2b hash of each document: enough to tell a known name from a new one. (N,)"""
+    digests = [hashlib.blake2b(document.encode(), digest_size=8).digest() for document in documents]
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)

@@ -1,0 +1,155 @@
+"""New names from a model, many at a time: each step draws the next character of every unfinished name at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from makemore.data import corpus
+from makemore.errors import UserError
+from makemore.models.file import SavedModel
+
+Logits = Callable[[Tensor], Tensor]
+
+# Names drawn together: more are no faster, and fewer logits fit in the cache.
+BATCH = 2048
+# Known names in a row after which the search for a new one is given up.
+PATIENCE = 10_000
+
+
+def names(
+    model: SavedModel,
+    n: int,
+    generator: torch.Generator,
+    *,
+    prefix: str = "",
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    max_length: int = 200,
+    novel: bool = False,
+) -> Iterator[tuple[str, bool]]:
+    """Draws `n` names.
+
+    Args:
+        model: what to draw from.
+        n: how many names.
+        generator: the source of chance; the same state gives the same names.
+        prefix: what every name begins with.
+        temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer characters get their turn.
+        top_k: draw among the k likeliest characters only; None among all.
+        max_length: characters, the prefix included, at which a name that has not ended is cut.
+        novel: only names that are not among the model's training documents.
+
+    Yields:
+        Each name, and whether it is among the training documents. Fewer than `n` only if `novel` and `PATIENCE` draws
+        in a row gave no new one.
+
+    Raises:
+        UserError: the prefix or `top_k` does not fit the model.
+    """
+    if corpus.BOUNDARY in prefix:
+        raise UserError(f"prefix={prefix} holds '{corpus.BOUNDARY}', the boundary that ends a name; leave it out")
+    try:
+        start = model.vocabulary.encode([prefix])[:-1].tolist()
+    except UserError as error:
+        raise UserError(f"prefix={prefix}: {error}") from None
+    if len(prefix) > max_length:
+        raise UserError(f"prefix={prefix} is longer than max_length={max_length}; allow at least {len(prefix)}")
+    if top_k is not None and top_k > len(model.vocabulary):
+        raise UserError(
+            f"top_k={top_k} is out of range: the model has {len(model.vocabulary)} characters to choose from"
+        )
+    found = fruitless = 0
+    while found < n and fruitless < PATIENCE:
+        count = min(BATCH, max(32, n - found) if novel else n - found)
+        ids = draw(
+            model.logits,
+            torch.tensor([start] * count, dtype=torch.int64).view(count, len(start)),
+            block_size=model.block_size,
+            generator=generator,
+            temperature=temperature,
+            top_k=top_k,
+            max_length=max_length,
+        )
+        drawn = [model.vocabulary.decode(row) for row in ids]
+        for name, known in zip(drawn, are_known(model, drawn), strict=True):
+            if novel and known:
+                fruitless += 1
+            elif found < n:
+                found, fruitless = found + 1, 0
+                yield name, known
+
+
+def are_known(model: SavedModel, names: Sequence[str]) -> list[bool]:
+    """Which of the names are among the model's training documents."""
+    fingerprints = torch.from_numpy(corpus.fingerprints(names))  # (N,)
+    return torch.isin(fingerprints, model.known).tolist()
+
+
+@torch.inference_mode()
+def draw(
+    logits: Logits,
+    start: Tensor,
+    *,
+    block_size: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    max_length: int = 200,
+) -> list[list[int]]:
+    """Continues each row until it draws the boundary or has `max_length` ids.
+
+    No document is empty, so the boundary cannot be drawn as a row's first id.
+
+    Args:
+        logits: contexts (B, block_size) -> (B, vocabulary).
+        start: (N, P) int64 ids that the rows begin with; P may be 0.
+        block_size: ids in a context.
+        generator: the source of chance.
+        temperature: divides the logits.
+        top_k: draw among the k likeliest ids only.
+        max_length: ids at which a row is cut.
+
+    Returns:
+        N lists of ids, without boundaries.
+
+    Raises:
+        UserError: the logits are not finite, so the model's training has diverged.
+    """
+    rows, given = start.shape
+    opening = torch.zeros(rows, block_size, dtype=torch.int64)  # (N, block_size) boundaries
+    contexts = torch.cat([opening, start], dim=1)[:, given:]  # (A, block_size) of the rows that have not ended
+    columns = list(start.unbind(dim=1))  # each (N,): one position of every row, 0 where the row has ended
+    active = torch.arange(rows)  # (A,)
+    while len(columns) < max_length and len(active) > 0:
+        z = logits(contexts)  # (A, vocabulary)
+        largest = z.max(dim=1, keepdim=True).values  # (A, 1)
+        if not largest.isfinite().all():
+            raise UserError("this model cannot be sampled: its training diverged, so its logits are not finite")
+        # Subtracting the largest first keeps a tiny temperature from making infinities.
+        z = (z - largest) / temperature
+        if not columns:
+            z[:, 0] = -torch.inf
+        if top_k is not None and top_k < z.shape[1]:
+            least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
+            z = z.masked_fill(z < least, -torch.inf)
+        drawn = categorical(z.softmax(dim=1), generator)  # (A, 1)
+        goes_on = drawn.squeeze(1) != 0  # (A,)
+        active = active[goes_on]
+        columns.append(torch.zeros(rows, dtype=torch.int64).index_put_((active,), drawn[goes_on, 0]))
+        contexts = torch.cat([contexts, drawn], dim=1)[goes_on, 1:]
+    ids = torch.stack(columns, dim=1).tolist() if columns else [[]] * rows
+    return [row[: row.index(0)] if 0 in row else row for row in ids]
+
+
+def categorical(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """One id for each row of probabilities, by the inverse of their running sum: (A, vocabulary) -> (A, 1).
+
+    One random number a row; `torch.multinomial` draws one for each probability and takes six times as long.
+    """
+    sums = probabilities.cumsum(dim=1)  # (A, vocabulary)
+    total = sums[:, -1:]  # (A, 1), 1 but for rounding
+    point = torch.rand(total.shape, generator=generator) * total  # (A, 1)
+    # Rounding up to the total itself would fall behind the last id.
+    point = point.minimum(total.nextafter(torch.zeros(())))
+    return torch.searchsorted(sums, point, right=True)

@@ -1,0 +1,210 @@
+r"""The mathematics of the network: initial weights, logits, loss and gradients, as functions of (C, W1, b1, W2, b2).
+
+Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), without its optional direct connections, at the
+sizes of lecture 2. With x the contexts (B, block_size) and y the targets (B,):
+
+    e = C[x] laid side by side      (B, block_size * emb_dim)
+    h = tanh(e W1 + b1)             (B, hidden)
+    z = h W2 + b2                   (B, vocabulary)
+    loss = mean over B of  log sum_j exp z_j  -  z_y
+
+The gradients in closed form, from the loss backwards (' is the transpose, 1_y the one-hot rows of y):
+
+    dz  = (softmax(z) - 1_y) / B    the derivative of log-sum-exp is the softmax
+    dW2 = h' dz,  db2 = sum_B dz
+    dh  = dz W2'
+    da  = dh * (1 - h^2)            a = e W1 + b1, and tanh' = 1 - tanh^2
+    dW1 = e' da,  db1 = sum_B da
+    de  = da W1'
+    dC  = rows of de added up at their ids: the transpose of looking up is adding
+
+Where not one token but a distribution q (B, vocabulary) is to be learned, 1_y is q, and the loss is the mean over B of
+log sum_j exp z_j - sum_j q_j z_j. So it is with distillation (Hinton et al. 2015), `distilled`.
+
+With dropout (Srivastava et al. 2014, inverted) h is multiplied by a mask m of zeros and 1 / (1 - p): z sees m h, so
+dW2 = (m h)' dz and dh gains a factor m; nothing else changes.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from makemore.config.schema import Init
+
+
+class Parameters(NamedTuple):
+    """The network's parameters under the lecture's names.
+
+    Attributes:
+        C: (vocabulary, emb_dim) the embedding table.
+        W1: (block_size * emb_dim, hidden).
+        b1: (hidden,).
+        W2: (hidden, vocabulary).
+        b2: (vocabulary,).
+    """
+
+    C: Tensor
+    W1: Tensor
+    b1: Tensor
+    W2: Tensor
+    b2: Tensor
+
+
+def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> list[tuple[int, ...]]:
+    """The shapes of C, W1, b1, W2, b2."""
+    return [
+        (vocabulary, emb_dim),
+        (block_size * emb_dim, hidden),
+        (hidden,),
+        (hidden, vocabulary),
+        (vocabulary,),
+    ]
+
+
+def initial(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, init: Init, generator: torch.Generator
+) -> Parameters:
+    """Weights before training, all drawn from one generator in the order C, W1, b1, W2, b2.
+
+    `normal` is lecture 2's: every entry from the standard normal distribution. `kaiming` is lecture 3's: W1 scaled by
+    5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh) so that tanh is not saturated, W2 by 0.01
+    so that all characters begin equally likely, biases zero.
+    """
+    drawn = Parameters(
+        *(torch.randn(shape, generator=generator) for shape in shapes(vocabulary, block_size, emb_dim, hidden))
+    )
+    if init is Init.normal:
+        return drawn
+    return Parameters(
+        C=drawn.C,
+        W1=drawn.W1 * (5 / 3) / math.sqrt(block_size * emb_dim),
+        b1=torch.zeros_like(drawn.b1),
+        W2=drawn.W2 * 0.01,
+        b2=torch.zeros_like(drawn.b2),
+    )
+
+
+def hidden_innermost(p: Parameters) -> Parameters:
+    """The same values, W2 laid out in memory as its transpose: then `hidden` is contiguous wherever it occurs."""
+    return p._replace(W2=p.W2.t().contiguous().t())
+
+
+def operations(rows: int, vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> int:
+    """Multiplications and additions in the matrix products of one training step of `rows` examples.
+
+    Each of the two layers has three: forward, and backward to its weights and to its input.
+    """
+    return 6 * rows * hidden * (block_size * emb_dim + vocabulary)
+
+
+def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
+    """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
+    e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)
+    return tanh(torch.addmm(p.b1, e, p.W1)) if torch.is_inference_mode_enabled() else torch.tanh(e @ p.W1 + p.b1)
+
+
+def tanh(a: Tensor) -> Tensor:
+    """The hyperbolic tangent as 2 sigmoid(2a) - 1: to 2e-7 in float32, in place, where no gradient is recorded.
+
+    On a CPU PyTorch's sigmoid takes a fraction of its tanh's time.
+    """
+    return a.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Unnormalized log-probabilities z of the next token. (..., block_size) -> (..., vocabulary)
+
+    Args:
+        p: the parameters.
+        contexts: int64 ids.
+        mask: (..., hidden) dropout mask from `dropout_mask`; None outside training.
+    """
+    h = hidden_layer(p, contexts)  # (..., hidden)
+    return (h if mask is None else h * mask) @ p.W2 + p.b2
+
+
+def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy in nats per token, stable for logits of any size. (B, block_size), (B,) -> ()
+
+    In place of the ids (B,) the targets may be distributions (B, vocabulary).
+    """
+    return F.cross_entropy(logits(p, contexts, mask), targets)
+
+
+def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator) -> Tensor:
+    """Zeros with probability `rate`, 1 / (1 - rate) otherwise. (rows, hidden)"""
+    keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
+    return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+
+
+def distilled(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
+    """Targets that are in part a teacher's opinion: (1 - share) 1_y + share q. (B,), (B, vocabulary) -> (B, vocabulary)
+
+    Args:
+        targets: (B,) int64 ids.
+        teacher: (B, vocabulary) q, rows that sum to 1.
+        share: from 0, the targets alone, to 1.
+    """
+    mixed = teacher * share  # (B, vocabulary)
+    return mixed.scatter_add_(1, targets.unsqueeze(1), mixed.new_full((len(targets), 1), 1 - share))
+
+
+def loss_and_gradients(
+    p: Parameters, contexts: Tensor, targets: Tensor, out: Parameters, mask: Tensor | None = None
+) -> Tensor:
+    """The loss, and by the formulas at the head of this module its gradients. Equal to autograd's, at half the time.
+
+    Args:
+        p: the parameters.
+        contexts: (B, block_size) int64 ids.
+        targets: (B,) int64 ids, or (B, vocabulary) distributions.
+        out: where the gradients are written, shaped as `p`.
+        mask: (B, hidden) dropout mask, or None.
+
+    Returns:
+        The mean cross-entropy in nats, a tensor of no dimensions.
+    """
+    rows = len(targets)
+    ids = contexts.reshape(-1)  # (B * block_size,)
+    e = p.C.index_select(0, ids).view(rows, -1)  # (B, block_size * emb_dim)
+    h = tanh(torch.addmm(p.b1, e, p.W1))  # (B, hidden)
+    hm = h if mask is None else h * mask  # (B, hidden)
+    log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
+    if targets.dim() == 1:
+        y = targets.unsqueeze(1)  # (B, 1)
+        mean_loss = log_p.gather(1, y).mean().neg()
+        dz = log_p.exp_()  # (B, vocabulary)
+        dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
+    else:
+        mean_loss = (log_p * targets).sum(1).mean().neg()
+        dz = log_p.exp_().sub_(targets).div_(rows)  # (B, vocabulary)
+    torch.mm(hm.t(), dz, out=out.W2)
+    torch.sum(dz, 0, out=out.b2)
+    dh = dz @ p.W2.t()  # (B, hidden)
+    if mask is not None:
+        dh.mul_(mask)
+    da = dh.addcmul_(dh * h, h, value=-1)  # (B, hidden) dh - dh h^2
+    torch.mm(e.t(), da, out=out.W1)
+    torch.sum(da, 0, out=out.b1)
+    de = da @ p.W1.t()  # (B, block_size * emb_dim)
+    out.C.zero_().index_add_(0, ids, de.view(len(ids), -1))
+    return mean_loss
+
+
+def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Parameters:
+    """The parameters in a checkpoint's state.
+
+    Raises:
+        ValueError: they are not all there, there are others, or they are not dense float32 in shapes that fit together.
+    """
+    if set(state) != set(Parameters._fields):
+        raise ValueError("not the parameters of an MLP")
+    if any(tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in state.values()):
+        raise ValueError("not dense float32")
+    p = Parameters(**state)
+    if p.C.dim() != 2 or [tuple(q.shape) for q in p] != shapes(vocabulary, block_size, p.C.shape[1], len(p.b1)):
+        raise ValueError("not the shapes of one network")
+    return p

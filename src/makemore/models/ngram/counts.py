@@ -1,0 +1,336 @@
+"""The n-gram model by counts, of order block_size + 1: the contexts that were seen as a trie, in flat tensors.
+
+The distribution p of the token w after a context h is mixed with that after h', which is h without its oldest token,
+and so on down to the empty context, below which stands the uniform distribution:
+
+    p(w | h) = a(h, w) + b(h) p(w | h')        sum_w a(h, w) + b(h) = 1;  a = 0 and b = 1 after a context not seen
+
+With c(h, w) how often w follows h, c(h) = sum_w c(h, w) and V the size of the vocabulary, a and b are
+
+    none          a = c(h, w) / c(h)            b = 0
+    add_k         a = c(h, w) / (c(h) + k V)    b = k V / (c(h) + k V)    so that p = (c(h, w) + k) / (c(h) + k V)
+    kneser_ney    a = (c(h, w) - D) / c(h)      b = sum_w D / c(h)        over the w that follow h
+
+The first two know only contexts of full length, and the uniform distribution stands straight below those. After a
+context that was not seen all tokens are equally likely; for `none` this is a choice: what `add_k` tends to as k falls.
+
+Kneser-Ney (Kneser and Ney, "Improved backing-off for m-gram language modeling", 1995), in the interpolated form of
+Chen and Goodman ("An empirical study of smoothing techniques for language modeling", TR-10-98, 1998), knows contexts
+of every length. For one of full length c(h, w) is how often w follows. For a shorter one it is a continuation count:
+how many distinct tokens stand before "h w" in the text. A shorter context is asked where longer ones have seen too
+little, so what counts is in how many places w follows it, not how often. Nothing stands before a document: where h
+begins with its boundary, c(h, w) is how often w follows, however short h is, and more boundaries in front of h tell
+nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's modified form, three for each length of
+context (`estimated_discounts`).
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from makemore.config.schema import Smoothing
+from makemore.data.windows import Windows
+
+# Examples counted at a time, at first: 2**20 take about 100 MiB.
+BLOCK = 2**20
+# Probabilities computed at a time: 2**20 take 8 MiB, and the pairs that go into them a few times that at most.
+BUDGET = 2**20
+# D where a text is too small to estimate it: a usual choice for any text.
+FALLBACK = 0.75
+
+
+class Model(NamedTuple):
+    """A trie of contexts that grows from the most recent token to the oldest, and the targets seen after each context.
+
+    Node 0 is the empty context. The others are numbered from short contexts to long, those of one length by parent and
+    then by token, a node's parent being its context without the oldest token. So all keys are sorted, and the key of a
+    context of any length fits in 64 bits. Node i's targets and values are those from starts[i] up to starts[i + 1].
+
+    Attributes:
+        V: () int64 the size of the vocabulary.
+        keys: (nodes - 1,) int64, of nodes 1, 2, ...: parent * V + oldest token.
+        backoff: (nodes,) float64 b.
+        starts: (nodes + 1,) int64.
+        targets: (pairs,) ids, sorted within a node, in the type of the windows' stream.
+        values: (pairs,) float64 a.
+    """
+
+    V: Tensor
+    keys: Tensor
+    backoff: Tensor
+    starts: Tensor
+    targets: Tensor
+    values: Tensor
+
+
+def fit(
+    windows: Windows,
+    vocabulary: int,
+    smoothing: Smoothing,
+    *,
+    k: float = 1.0,
+    discount: float | None = None,
+    block: int = BLOCK,
+) -> Model:
+    """Counts the examples, in one pass, and smooths the counts.
+
+    Args:
+        windows: the examples, at least one.
+        vocabulary: V.
+        smoothing: what becomes of the unseen.
+        k: what `add_k` adds to each count, at least 0; with 0 it is `none`.
+        discount: D of `kneser_ney`, from 0 to 1; None estimates it.
+        block: how many examples are counted at a time, at first.
+    """
+    at, counts = distinct_ngrams(windows, vocabulary, block)
+    keys, nodes = trie(windows, vocabulary, at)
+    levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
+    if smoothing is Smoothing.kneser_ney:
+        for _ in range(windows.block_size):
+            levels[-1:] = shorten(levels[-1], keys, vocabulary)
+        taken = [discounts(level.counts, discount) for level in levels]
+    else:
+        taken = [torch.zeros(len(counts), dtype=torch.float64)]
+    nodes, targets, counts = map(torch.cat, zip(*reversed(levels), strict=True))  # (pairs,) each, in the nodes' order
+    D = torch.cat(taken[::-1])  # (pairs,)
+
+    size = len(keys) + 1
+    added = k * vocabulary if smoothing is Smoothing.add_k else 0.0
+    total = torch.bincount(nodes, counts, minlength=size) + added  # (nodes,)
+    left_over = torch.bincount(nodes, D, minlength=size) + added  # (nodes,)
+    followers = torch.bincount(nodes, minlength=size)  # (nodes,)
+    return Model(
+        V=torch.tensor(vocabulary),
+        keys=keys,
+        # Where no target is known, everything is passed on: after short contexts without Kneser-Ney, and with it after
+        # those that have more than one boundary in front.
+        backoff=torch.where(followers > 0, left_over / total, 1.0),
+        starts=F.pad(followers.cumsum(0), (1, 0)),
+        targets=targets,
+        values=(counts - D) / total[nodes],
+    )
+
+
+def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tensor, Tensor]:
+    """One place for each distinct n-gram, a context with its target, and how often it occurs.
+
+    The examples are merged into the table block by block. A block is as long as the table when that has outgrown it, so
+    memory is what the table takes, or one block, and no more than twice the examples are sorted in all.
+
+    Args:
+        windows: the examples.
+        vocabulary: V.
+        block: how long a block is at first.
+
+    Returns:
+        (n-grams,) int64 position of a target, and (n-grams,) int64 count, sorted by context, most recent token first,
+        and then by target.
+    """
+    at = counts = torch.empty(0, dtype=torch.int64)
+    first = 0
+    while first < len(windows):
+        last = first + max(block, len(at))
+        new = windows.positions[first:last].long()
+        at, counts = torch.cat([at, new]), torch.cat([counts, torch.ones_like(new)])  # (table + block,) each
+        ranks, order = sort_keys(windows, vocabulary, at).sort(stable=True)
+        _, which, repeats = torch.unique_consecutive(ranks, return_inverse=True, return_counts=True)
+        at = at[order[repeats.cumsum(0) - repeats]]  # (n-grams,) where each was found first
+        counts = torch.zeros_like(at).index_add_(0, which, counts[order])  # (n-grams,)
+        first = last
+    return at, counts
+
+
+def sort_keys(windows: Windows, vocabulary: int, at: Tensor) -> Tensor:
+    """Numbers that sort as the n-grams do whose targets stand at these positions. (rows,) -> (rows,) int64
+
+    An n-gram's tokens are the digits of a number to base V. Before it grows beyond 64 bits its rank takes its place.
+    """
+    keys, bound = torch.zeros_like(at), 1
+    for back in (*range(1, windows.block_size + 1), 0):
+        if bound * vocabulary > torch.iinfo(torch.int64).max:
+            distinct, keys = torch.unique(keys, return_inverse=True)
+            bound = len(distinct)
+        keys.mul_(vocabulary).add_(windows.stream[at - back])
+        bound *= vocabulary
+    return keys
+
+
+def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]:
+    """The contexts of sorted n-grams, and all shorter ones, as a trie.
+
+    Args:
+        windows: the examples.
+        vocabulary: V.
+        at: (n-grams,) from `distinct_ngrams`.
+
+    Returns:
+        (nodes - 1,) the keys of a `Model`, and (n-grams,) int64 the node of each n-gram's context.
+    """
+    levels = []
+    nodes, size = torch.zeros_like(at), 1
+    for back in range(1, windows.block_size + 1):
+        # The n-grams' order is also that of their shorter contexts, so equal ones are neighbours.
+        keys, which = torch.unique_consecutive(nodes * vocabulary + windows.stream[at - back], return_inverse=True)
+        levels.append(keys)
+        nodes = which + size  # (n-grams,)
+        size += len(keys)
+    return torch.cat(levels), nodes
+
+
+class Level(NamedTuple):
+    """The distinct pairs of a context and a target, for contexts of one length.
+
+    Attributes:
+        nodes: (pairs,) int64 contexts, sorted.
+        targets: (pairs,) ids, sorted for each context.
+        counts: (pairs,) int64.
+    """
+
+    nodes: Tensor
+    targets: Tensor
+    counts: Tensor
+
+
+def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
+    """The pairs of one length of context shared out to it and to the contexts that are a token shorter.
+
+    Returns:
+        those that stay, and the shorter ones. A pair whose shorter context begins with a boundary moves there with its
+        count. Of the others all stay, and the shorter ones get continuation counts: how many of the longer end in each.
+    """
+    parents = keys[level.nodes - 1] // vocabulary  # (pairs,)
+    moves = (parents > 0) & (keys[parents - 1] % vocabulary == 0)  # (pairs,)
+    pairs, which = torch.unique(parents * vocabulary + level.targets, return_inverse=True)
+    counts = torch.zeros_like(pairs).index_add_(0, which, torch.where(moves, level.counts, 1))
+    stay = Level(*(part[~moves] for part in level))
+    return stay, Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
+
+
+def discounts(counts: Tensor, discount: float | None) -> Tensor:
+    """D for each count of one length of context: the given one, or by estimate. (pairs,) -> (pairs,) float64"""
+    if discount is not None:
+        return torch.full_like(counts, discount, dtype=torch.float64)
+    table = torch.tensor([0.0, *estimated_discounts(counts)], dtype=torch.float64)  # (4,)
+    return table[counts.clamp(max=3)]
+
+
+def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
+    """D for counts of 1, of 2, and of 3 or more, from how many of the counts (pairs,) are 1, 2, 3 and 4.
+
+    With n_1 to n_4 the counts of counts, Chen and Goodman (1998) estimate
+
+        D_1 = n_1 / (n_1 + 2 n_2)        D_2 = 2 - 3 D_1 n_3 / n_2        D_3 = 3 - 4 D_1 n_4 / n_3
+
+    which asks for all four in number. Where one is missing the estimate is no longer one: D_1 would be 0 or 1, so that
+    unseen tokens had no probability or seen ones no more than they. Then D_1 is `FALLBACK`. D_2 and D_3 are as large as
+    the one before if they cannot be estimated or come out smaller, for what is discounted grows with the count.
+    """
+    n1, n2, n3, n4 = torch.bincount(counts.clamp(max=5), minlength=6)[1:5].tolist()
+    D1 = n1 / (n1 + 2 * n2) if n1 and n2 else FALLBACK
+    D2 = max(D1, 2 - 3 * D1 * n3 / n2) if n2 and n3 else D1
+    D3 = max(D2, 3 - 4 * D1 * n4 / n3) if n3 and n4 else D2
+    return D1, D2, D3
+
+
+def logits(model: Model, contexts: Tensor) -> Tensor:
+    """Log-probabilities of the next token. (B, block_size) -> (B, vocabulary) float32
+
+    Args:
+        model: from `fit`.
+        contexts: int64 ids.
+    """
+    vocabulary, block_size = int(model.V), contexts.shape[1]
+    out = torch.empty(len(contexts), vocabulary, device=contexts.device)
+    rows = max(1, BUDGET // (vocabulary * block_size))
+    for some, its in zip(torch.split(contexts, rows), torch.split(out, rows), strict=True):
+        its.copy_(probabilities(model, some).log_())
+    return out
+
+
+def probabilities(model: Model, contexts: Tensor) -> Tensor:
+    """The next token's distribution, all rows at once. (B, block_size) -> (B, vocabulary) float64
+
+    Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
+    """
+    vocabulary, block_size = int(model.V), contexts.shape[1]
+    nodes = lookup(model, contexts)  # (B, block_size + 1)
+    seen = nodes >= 0
+    nodes = nodes.clamp(min=0)
+    b = model.backoff[nodes].masked_fill(~seen, 1.0)  # (B, block_size + 1)
+    weights = F.pad(b[:, 1:], (0, 1), value=1.0).flip(1).cumprod(1).flip(1)  # (B, block_size + 1) by length
+
+    # What follows the empty context is the same for all rows, and dense.
+    empty = (model.backoff[0] / vocabulary).repeat(vocabulary)  # (vocabulary,)
+    known = model.targets[: int(model.starts[1])].long()
+    empty[known] += model.values[: len(known)]
+    p = weights[:, :1] * empty  # (B, vocabulary)
+
+    # What follows longer contexts is sparse: every pair of every node is added at its place in p.
+    nodes, weights, seen = (part[:, 1:].flatten() for part in (nodes, weights, seen))  # (B * block_size,) each
+    followers = (model.starts[nodes + 1] - model.starts[nodes]) * seen  # (B * block_size,)
+    which = torch.repeat_interleave(followers)  # (F,) into the nodes, F = followers of all nodes together
+    first = model.starts[nodes] - (followers.cumsum(0) - followers)  # (B * block_size,)
+    pairs = first[which] + torch.arange(len(which), device=which.device)  # (F,)
+    places = which // block_size * vocabulary + model.targets[pairs]  # (F,)
+    p.view(-1).index_add_(0, places, model.values[pairs] * weights[which])
+    return p
+
+
+def lookup(model: Model, contexts: Tensor) -> Tensor:
+    """The nodes of each context's last 0, 1, ... tokens, -1 if unseen. (B, block_size) -> (B, block_size + 1) int64"""
+    nodes = [contexts.new_zeros(len(contexts))]
+    for token in contexts.flip(1).unbind(1):
+        keys = nodes[-1] * model.V + token  # (B,) negative where already the shorter context is unseen
+        at = torch.searchsorted(model.keys, keys).clamp_(max=len(model.keys) - 1)
+        nodes.append(torch.where(model.keys[at] == keys, at + 1, -1))
+    return torch.stack(nodes, dim=1)
+
+
+def parameters(model: Model) -> int:
+    """How many free numbers the model has: the values of all pairs. The backoffs follow from these."""
+    return len(model.values)
+
+
+def contexts_seen(model: Model) -> list[tuple[int, int]]:
+    """For contexts of 0, 1, ... tokens: how many were seen, and how many sequences of that length there are."""
+    vocabulary = int(model.V)
+    ends = [0, 1]  # before these nodes the contexts of one length end
+    while ends[-1] < len(model.backoff):
+        children = int(torch.searchsorted(model.keys, ends[-1] * vocabulary))  # of all nodes up to here
+        if 1 + children <= ends[-1]:
+            raise ValueError("contexts that belong to none that is shorter")
+        ends.append(1 + children)
+    return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
+
+
+def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Model:
+    """The model in a checkpoint's state.
+
+    Raises:
+        ValueError: its parts do not fit together.
+    """
+    if set(state) != set(Model._fields) or any(tensor.layout != torch.strided for tensor in state.values()):
+        raise ValueError("not the tensors of an n-gram model")
+    model = Model(**state)
+    nodes, pairs = len(model.backoff), len(model.values)
+    sound = (
+        all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
+        and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
+        and model.targets.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
+        and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
+        and int(model.V) == vocabulary
+        and len(model.keys) == nodes - 1
+        and len(model.starts) == nodes + 1
+        and len(model.targets) == pairs
+        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
+        and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
+        and bool((model.values >= 0).all() and (model.backoff >= 0).all())
+        and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
+        and len(contexts_seen(model)) == block_size + 1
+    )
+    if not sound:
+        raise ValueError("the parts of an n-gram model do not fit together")
+    return model

@@ -1,25 +1,12 @@
-"""What several test modules need: the reference data, tiny documents, a run of train.py in a folder of its own."""
+"""Fixtures: the reference data, and runs of the scripts in folders of their own."""
 
 import itertools
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-from torch import Tensor
 
 from makemore.config import check as config
-
-ROOT = Path(__file__).parent.parent
-REFERENCE = Path(os.environ.get("MAKEMORE_DATA", ROOT.parent / "shared" / "data"))
-
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.helpers import REFERENCE, Run, Script, Train, composed, script_in
 
 
 @pytest.fixture(scope="session")
@@ -31,24 +18,6 @@ def lecture_names() -> Path:
             f"the lecture's names.txt is neither in ../shared/data nor where MAKEMORE_DATA points ({REFERENCE})"
         )
     return path
-
-
-def script_in(folder: Path) -> Script:
-    """Runs train.py or sample.py as a user would, in a folder: script_in(folder)("train.py", "steps=10")."""
-
-    def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        return subprocess.run(
-            [sys.executable, str(ROOT / name), *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture
@@ -63,31 +32,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     assert script_in(folder)("train.py", "experiment=smoke", "steps=20", "model.hidden=20").returncode == 0
     return folder
-
-
-class Run:
-    """A finished run: its metrics, its folder and its model."""
-
-    def __init__(self, folder: Path, metrics: dict[str, Any]) -> None:
-        self.folder = folder
-        self.metrics = metrics
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """The last checkpoint's parameters."""
-        content = torch.load(self.folder / "last.ckpt", weights_only=True)
-        state: dict[str, Tensor] = content["state_dict"]
-        return state
-
-
-Train = Callable[..., Run]
-
-
-def composed(*overrides: str) -> DictConfig:
-    """The configuration of train.py with overrides, as Hydra hands it to the job."""
-    config.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 @pytest.fixture

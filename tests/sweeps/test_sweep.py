@@ -4,21 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.config import check as config
 from makemore.errors import UserError
 from makemore.sweeps import sweep
-from tests.conftest import ROOT
+from tests.helpers import ROOT, composed
 
 CONF = ROOT / "conf"
-
-
-def composed(*overrides: str) -> DictConfig:
-    config.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 def leave(folder: Path, nodes: DictConfig, **metrics: Any) -> None:

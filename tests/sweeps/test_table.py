@@ -5,7 +5,7 @@ import pytest
 
 from makemore.errors import UserError
 from makemore.sweeps import table as sweep_table
-from tests.test_sweep_report import ended_run
+from tests.sweeps.test_report import ended_run
 
 
 def test_what_is_not_a_sweeps_folder_is_named(tmp_path: Path) -> None:

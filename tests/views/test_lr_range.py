@@ -13,7 +13,7 @@ from makemore.config import check as config
 from makemore.errors import UserError
 from makemore.views import lr_range, plots
 from makemore.views.lr_range import Values
-from tests.conftest import Train, composed
+from tests.helpers import Train, composed
 
 RATES = np.logspace(-3, 0, 1000)
 

@@ -20,9 +20,7 @@ from omegaconf import OmegaConf
 from makemore.cli import console
 from makemore.models import file as checkpoint
 from makemore.sweeps import pool
-from tests.conftest import ROOT, Script
-
-QUIET = ("logger=none", "callbacks=none")
+from tests.helpers import QUIET, ROOT, Script
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -161,7 +159,7 @@ def test_a_report_is_made_again_from_the_folder_alone(script: Script, tmp_path: 
     assert len(reports) >= 4
     for path in reports:
         path.unlink()
-    command = [sys.executable, "-m", "makemore.sweep_report", str(moved)]
+    command = [sys.executable, "-m", "makemore.sweeps.report", str(moved)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (moved / "sweep.csv").read_text() == before

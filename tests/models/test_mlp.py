@@ -4,42 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from makemore.config.schema import Init
-from makemore.data import corpus
-from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
-
-SEED = 2147483647
-
-
-def seeded(seed: int = SEED) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def first_five_names() -> tuple[Tensor, Tensor]:
-    names = corpus.read(corpus.BUNDLED)
-    windows = Windows.from_documents(names[:5], Vocabulary.from_documents(names), 3)
-    return windows.gather(torch.arange(len(windows)))
-
-
-def random_case(
-    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int
-) -> tuple[mlp.Parameters, Tensor, Tensor]:
-    generator = seeded(1)
-    drawn = mlp.initial(vocabulary, block_size, emb_dim, hidden, Init.normal, generator)
-    p = mlp.Parameters(*(parameter.double().requires_grad_() for parameter in drawn))
-    contexts = torch.randint(vocabulary, (rows, block_size), generator=generator)
-    return p, contexts, torch.randint(vocabulary, (rows,), generator=generator)
-
+from tests.helpers import any_distributions, first_five_names, random_case, seeded
 
 SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
-
-
-def any_distributions(rows: int, vocabulary: int) -> torch.Tensor:
-    return torch.randn(rows, vocabulary, generator=seeded(), dtype=torch.float64).softmax(1)
 
 
 def test_loss_of_the_lectures_first_network_before_training_is_17_7697() -> None:

@@ -19,7 +19,7 @@ from makemore.training import run as training
 from makemore.training.models import MLP
 from makemore.training.module import LanguageModule
 from makemore.views import diagnostics, plots
-from tests.conftest import Train, composed
+from tests.helpers import Train, composed
 
 SMALL = ("model.hidden=5", "model.emb_dim=3", "logger.log_every=1")
 

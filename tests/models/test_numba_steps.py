@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
-from tests.test_mlp import any_distributions, first_five_names, random_case, seeded
+from tests.helpers import any_distributions, first_five_names, random_case, seeded
 
 # Rows on both sides of a block of 32, and of two.
 SIZES = (st.integers(1, 70), st.integers(1, 6), st.integers(1, 8), st.integers(1, 70), st.integers(1, 70))
@@ -193,7 +193,7 @@ def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp
     assert subprocess.run(command, env=environment, check=False).returncode == 0
 
 
-PREPARE = "from makemore import compiled; compiled.prepare()"
+PREPARE = "from makemore.models.mlp import numba_steps; numba_steps.prepare()"
 FULL = """
 from numba.core import caching
 def full(*arguments):

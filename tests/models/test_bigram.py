@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from makemore.models.bigram import formulas as bigram
-from tests.conftest import Train
-from tests.test_mlp import seeded
-
-QUIET = ("logger=none", "callbacks=none")
+from tests.helpers import QUIET, Train, seeded
 
 
 @settings(deadline=None)

@@ -13,7 +13,8 @@ from makemore.sweeps import figures as sweep_plots
 from makemore.sweeps import report as sweep_report
 from makemore.sweeps import sweep
 from makemore.sweeps import table as sweep_table
-from tests.test_sweep import begin, composed, leave, save_command
+from tests.helpers import composed
+from tests.sweeps.test_sweep import begin, leave, save_command
 
 NODES = composed()
 DIVERGED = {"status": "diverged", "best_dev_loss": None, "dev_loss": None, "train_loss": None}

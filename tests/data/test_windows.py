@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
-from tests.test_vocabulary import DOCUMENTS
+from tests.helpers import DOCUMENTS
 
 
 def double_loop(documents: list[str], vocabulary: Vocabulary, block_size: int) -> tuple[list[list[int]], list[int]]:

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-
-# Any Unicode text but surrogates, which no UTF-8 file can hold, and the boundary.
-DOCUMENTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1), min_size=1)
+from tests.helpers import DOCUMENTS
 
 
 def test_names_have_26_letters_and_the_boundary_is_id_0() -> None:

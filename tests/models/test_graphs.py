@@ -5,8 +5,8 @@ import torch
 
 from makemore.models.mlp import cuda_graph as graphs
 from makemore.models.mlp import formulas as mlp
-from tests.test_compiled import zeros_like
-from tests.test_mlp import random_case, seeded
+from tests.helpers import random_case, seeded
+from tests.models.test_numba_steps import zeros_like
 
 
 @pytest.mark.parametrize("steps", [1, 7, graphs.LENGTH, graphs.LENGTH + 1, 2 * graphs.LENGTH + 30])

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from makemore.inference import sampling
 from makemore.models import file as checkpoint
 from makemore.randomness import Stream, generator
-from tests.conftest import Run, Train
+from tests.helpers import Run, Train
 
 
 @pytest.fixture

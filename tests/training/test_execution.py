@@ -8,7 +8,7 @@ from makemore.errors import UserError
 from makemore.training import execution
 from makemore.training import run as training
 from makemore.training.execution import Execution
-from tests.conftest import composed
+from tests.helpers import composed
 
 
 def chosen(*overrides: str) -> Execution:

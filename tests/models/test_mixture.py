@@ -11,10 +11,8 @@ from makemore.errors import UserError
 from makemore.models import file as checkpoint
 from makemore.models.mixture import weights as mixture
 from makemore.models.mixture.weights import Member
-from tests.conftest import Run, Train
-from tests.test_mlp import seeded
+from tests.helpers import QUIET, Run, Train, seeded
 
-QUIET = ("logger=none", "callbacks=none")
 CONTEXTS = torch.randint(5, (40, 3), generator=seeded(1))
 
 

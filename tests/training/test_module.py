@@ -8,9 +8,7 @@ from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
 from makemore.sweeps import sweep
 from makemore.training import module
-from tests.conftest import Run, Train
-
-QUIET = ("logger=none", "callbacks=none")
+from tests.helpers import QUIET, Run, Train
 
 
 def same_weights(a: Run, b: Run) -> bool:

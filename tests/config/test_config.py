@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from makemore.config import check as config
 from makemore.config import schema as schemas
 from makemore.errors import UnknownKeyError, UserError
-from tests.conftest import ROOT, composed
+from tests.helpers import ROOT, composed
 
 GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]

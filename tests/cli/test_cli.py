@@ -13,8 +13,8 @@ import torch
 
 from makemore.cli import console
 from makemore.cli import main as cli
-from tests.conftest import ROOT, Script, script_in
-from tests.test_checkpoint import content as checkpoint_content
+from tests.helpers import ROOT, Script, script_in
+from tests.models.test_model_file import content as checkpoint_content
 
 
 def test_values_that_are_paths_or_pieces_of_names_may_hold_any_character() -> None:

@@ -1,22 +1,27 @@
-# make train: set everything up and run the main job.   make test: the same set-up, then every check.
+# make train: set up what training needs, and train.   make test: set up the rest, and run every check.
 # make bench: a plain loop, plain Lightning and this project side by side; six minutes.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install train test bench format clean
+.PHONY: install install-dev train test bench format clean
 
 install: .venv/installed
+install-dev: .venv/installed-dev
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit("makemore needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.11" % v)'
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("makemore needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.11" % v)'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
 train: install
 	$(BIN)/python train.py
 
-test: install
+test: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -25,7 +30,7 @@ test: install
 bench: install
 	$(BIN)/python -m benchmarks.compare
 
-format: install
+format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

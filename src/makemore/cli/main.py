@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from makemore.cli import hydra_fixes
 from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.run_folder import ClaimRunFolder
 from makemore.errors import Refusal, UnknownKeyError, UserError
@@ -48,6 +49,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         config_name: the primary configuration, such as `train`.
         sweeps: whether `-m` makes sense; Hydra would write a file about the sweep. At the end a sweep is reported on.
     """
+    hydra_fixes.apply()
     # Python would look through a million objects of the libraries once more before it ends: two seconds.
     atexit.register(gc.freeze)
     # Of the configurations under conf/hydra/launcher for launchers that have one of their own.

@@ -1,0 +1,40 @@
+"""Two fixes for Hydra 1.3.8, applied before it reads a command line."""
+
+import argparse
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+
+def apply() -> None:
+    """Applies both; harmless when called again, and where nothing needs fixing."""
+    accept_lazy_help()
+    share_config_store()
+
+
+def accept_lazy_help() -> None:
+    """Lets argparse accept help that is not a text, as Hydra has for `--shell-completion`.
+
+    Since Python 3.14 argparse checks help when an argument is added. https://github.com/facebookresearch/hydra/issues/3121
+    """
+    check = getattr(argparse.ArgumentParser, "_check_help", None)
+    if check is None:
+        return
+
+    def check_text(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check(parser, action)
+
+    argparse.ArgumentParser._check_help = check_text  # type: ignore[attr-defined]
+
+
+def share_config_store() -> None:
+    """Keeps Hydra from copying all registered schemas whenever it lists a group, 106 times for one `--help`.
+
+    What it reads from the store it copies anyway. `--help` takes 0.3 s instead of 1.0.
+    """
+
+    def share(store: ConfigStore, _: dict[int, Any]) -> ConfigStore:
+        return store
+
+    ConfigStore.__deepcopy__ = share  # type: ignore[attr-defined]

@@ -25,10 +25,11 @@ def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with cli.job():
         settings: schemas.SampleConfig = config.checked(nodes)
-        from makemore.errors import UserError
-        from makemore.inference import sampling
-        from makemore.models import file as checkpoint
-        from makemore.randomness import Stream, fresh_seed, generator
+        with cli.heavy_imports():
+            from makemore.errors import UserError
+            from makemore.inference import sampling
+            from makemore.models import file as checkpoint
+            from makemore.randomness import Stream, fresh_seed, generator
 
         path = checkpoint.file_of(Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS))
         model = checkpoint.load(path)

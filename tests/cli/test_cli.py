@@ -1,4 +1,4 @@
-"""The commands of the README and the mistakes of a person, each as a process of its own."""
+"""The commands of the README, each as a process of its own."""
 
 import re
 import shlex
@@ -12,97 +12,8 @@ import pytest
 import torch
 
 from makemore.cli import console
-from makemore.cli import main as cli
 from tests.helpers import ROOT, Script, script_in
 from tests.models.test_model_file import content as checkpoint_content
-
-
-def test_values_that_are_paths_or_pieces_of_names_may_hold_any_character() -> None:
-    typed = ["checkpoint=a=b,c", "data.path=my file (1).txt", "prefix=1", 'prefix=a"b', "steps=3", "checkpoint=null"]
-    assert cli.quoted(typed) == [
-        'checkpoint="a=b,c"',
-        'data.path="my file (1).txt"',
-        'prefix="1"',
-        'prefix="a\\"b"',
-        "steps=3",
-        "checkpoint=null",
-    ]
-    assert cli.quoted(["prefix=null", "prefix=a\\", "prefix=${n}"]) == [
-        'prefix="null"',
-        'prefix="a\\\\"',
-        'prefix="\\${n}"',
-    ]
-    assert cli.quoted(["prefix='x'"]) == ["prefix='x'"]
-    assert cli.quoted(["-m", "data.path=a,b"]) == ["-m", "data.path=a,b"]
-
-
-def test_members_may_be_runs_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for run in ("0_a=1,b=2", "1_a=1,b=3", "plain"):
-        (tmp_path / run).mkdir()
-    typed = "model.members=[0_a=1,b=2,plain,1_a=1,b=3]"
-    assert cli.quoted([typed]) == ['model.members=["0_a=1,b=2","plain","1_a=1,b=3"]']
-    assert cli.quoted(["model.members=[plain,nowhere]"]) == ["model.members=[plain,nowhere]"]
-    assert cli.quoted(["model.members=plain"]) == ["model.members=plain"]
-
-
-MISTAKES = [
-    ("train.py", "model.hiden=3", "model.hiden is not a key (did you mean model.hidden?)"),
-    ("train.py", "stesp=3", "stesp is not a key (did you mean steps?)"),
-    ("train.py", "+foo=1", "foo is not a key"),
-    ("train.py", "optimizer.betas=[0,0]", "it comes with optimizer=adamw"),
-    ("train.py", "optimizer=adamm", "optimizer=adamm is not a choice (did you mean adamw?); allowed: adamw, sgd"),
-    ("train.py", "modle=mlp", "modle is not a key (did you mean model?)"),
-    ("train.py", "model.hidden=big", "model.hidden=big is of the wrong type: it must be a whole number"),
-    ("train.py", "steps=2e3", "steps=2000.0 is of the wrong type: it must be a whole number"),
-    ("train.py", "test=maybe", "test=maybe is of the wrong type: it must be true or false"),
-    ("train.py", "model.init=kaimin", "(did you mean kaiming?); allowed: normal, kaiming"),
-    ("train.py", "model.hidden=null", "model.hidden must have a value"),
-    ("train.py", "~steps", "steps is missing; give it as steps=VALUE"),
-    ("train.py", "~optimizer.momentum", "a key cannot be deleted"),
-    ("train.py", "model=[1]", "a group takes the name of a choice"),
-    ("train.py", "schedule.lr=1e39", "schedule.lr=1e+39 is out of range"),
-    ("train.py", "optimizer=adamw optimizer.momentum=0.3", "it goes with another choice of optimizer"),
-    ("train.py", f"data=text data.path={300 * 'a'}", "cannot be read: File name too long"),
-    ("train.py", "data=text data.path=~nobody-here/x", "there is no such file"),
-    ("train.py", "data=text data.path=/dev/zero", "is a device"),
-    ("sample.py", f"checkpoint={300 * 'a'}", "cannot be read: File name too long"),
-    ("sample.py", "checkpoint=/dev/zero", "cannot be read"),
-    ("sample.py", "--multi n=1,2", "takes no sweep"),
-    ("train.py", "optimizer=null", "a group takes the name of a choice"),
-    ("train.py", "model.name=cnn", "model.name=cnn is not what model=mlp is called"),
-    ("train.py", "trainer.accelerator=abc", "allowed: auto, cpu, gpu"),
-    ("train.py", "data.splits=0.8", "data.splits is of the wrong type: it must be a list"),
-    ("train.py", "callbacks.samples=1.5", "callbacks.samples=1.5 is of the wrong type"),
-    ("train.py", "hydra.run.dirr=x", "did you mean hydra.run.dir?"),
-    ("train.py", "experiment=lr_range schedule=constant", "schedule.end_lr is not a key of this configuration"),
-    ("train.py", "experiment=lr_range schedule.lr=2", "needs a rate that grows from step to step"),
-    ("train.py", "model.hidden", "'model.hidden' cannot be understood"),
-    ("train.py", "model.hidden=0", "model.hidden=0 is out of range: it must be at least 1"),
-    ("train.py", "seed=${sed}", "sed"),
-    ("train.py", "data.path=nowhere.txt data=text", "data.path=nowhere.txt: there is no such file"),
-    ("train.py", "optimizer.nesterov=true", "Nesterov momentum requires a momentum"),
-    ("train.py", "model.hidden=100000000000", "of memory"),
-    ("sample.py", "", "there is no checkpoint under outputs/"),
-    ("sample.py", "checkpoint=nowhere.ckpt", "checkpoint=nowhere.ckpt: there is no such file"),
-    ("sample.py", "novell=true", "novell is not a key (did you mean novel?)"),
-    ("sample.py", "-m n=1,2", "takes no sweep"),
-    ("sample.py", "n=0", "n=0 is out of range: it must be at least 1"),
-    ("sample.py", "temperature=0", "temperature=0.0 is out of range: it must be at least 1e-06"),
-    ("sample.py", "checkpoint=", "checkpoint= is empty"),
-]
-
-
-@pytest.mark.parametrize(("name", "arguments", "complaint"), MISTAKES)
-def test_a_mistake_gets_one_sentence_and_leaves_no_model(
-    script: Script, tmp_path: Path, name: str, arguments: str, complaint: str
-) -> None:
-    done = script(name, *shlex.split(arguments))
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert complaint in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_path: Path) -> None:
@@ -110,7 +21,7 @@ def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_p
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     done = script("train.py", "hydra.run.dir=mine", "steps=1")
     assert done.returncode == 1
-    assert "hydra.run.dir=mine already holds something" in done.stderr
+    assert done.stderr.startswith("error: hydra.run.dir=mine ")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
@@ -118,14 +29,13 @@ def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_p
 def test_a_python_without_the_project_is_told_how_to_install_it(name: str) -> None:
     done = subprocess.run([sys.executable, "-S", str(ROOT / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: this Python has no")
-    assert "make install" in done.stderr
+    assert done.stderr.startswith("error: ") and "make install" in done.stderr
 
 
 def test_runs_of_a_sweep_are_not_given_one_folder(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "steps=3,4", "hydra.sweep.subdir=x", "logger=none", "callbacks=none")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: hydra.sweep.subdir=x cannot be set for a sweep")
+    assert done.stderr.startswith("error: hydra.sweep.subdir=x ")
     assert not list(tmp_path.iterdir())
 
 
@@ -134,12 +44,19 @@ def test_a_run_may_change_into_its_folder(script: Script) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_help_explains_and_lists_keys(script: Script) -> None:
-    for name, key in (("train.py", "emb_dim: 10"), ("sample.py", "temperature: 1.0")):
-        done = script(name, "--help")
-        assert done.returncode == 0
-        assert key in done.stdout
-        assert f"python {name}" in done.stdout
+@pytest.mark.parametrize(("name", "key"), [("train.py", "emb_dim: 10"), ("sample.py", "temperature: 1.0")])
+def test_help_lists_keys_and_does_not_import_torch(name: str, key: str) -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / name), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"python {name}" in done.stdout
+    assert key in done.stdout
+    assert " torch\n" not in done.stderr
+
+
+def test_help_lists_every_choice(script: Script) -> None:
+    lines = script("train.py", "--help").stdout.splitlines()
+    for group in ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment", "sweep"):
+        assert f"{group}: {', '.join(sorted(path.stem for path in (ROOT / 'conf' / group).glob('*.yaml')))}" in lines
 
 
 def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_path: Path) -> None:
@@ -174,7 +91,8 @@ def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) 
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (first, second))
     assert all(torch.equal(a[name], b[name]) for name in a)
     typo = script("train.py", "--config-dir", str(first.parent), "--config-name", "config", "model.hiden=3")
-    assert "did you mean model.hidden?" in typo.stderr
+    assert typo.returncode == 1
+    assert "model.hidden" in typo.stderr
 
 
 def test_sampling_does_not_import_lightning(tmp_path: Path) -> None:
@@ -222,7 +140,6 @@ def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple
 def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
     code, printed = interrupted_once_there(tmp_path, "best.ckpt", "steps=100000000", "eval_every=1000")
     assert code == console.INTERRUPTED
-    assert "stopped early by Ctrl-C" in printed
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()
@@ -232,8 +149,7 @@ def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
     code, printed = interrupted_once_there(tmp_path, "metrics.json", "steps=2000")
-    assert code == 0
-    assert "finished" in printed
+    assert code == 0, printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "finished"' in metrics.read_text()
     assert {"loss.png", "embedding.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}

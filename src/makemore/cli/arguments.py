@@ -1,0 +1,67 @@
+"""The command line, before Hydra parses it."""
+
+import os
+import re
+
+# The key that resumes a sweep; no key of a run.
+RESUME = "resume_sweep"
+# Keys whose values are paths or parts of names.
+FREE_TEXT = ("checkpoint", "data.path", "prefix")
+
+
+def is_sweep(arguments: list[str]) -> bool:
+    """Whether a command line asks for a sweep; `--multi` and the like are short for `--multirun`."""
+    return any(
+        argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 3 and "--multirun".startswith(argument))
+        for argument in arguments
+    )
+
+
+def key_of(argument: str) -> str:
+    """The key that an argument sets."""
+    return argument.partition("=")[0].lstrip("+~")
+
+
+def is_utf8(argument: str) -> bool:
+    """Whether an argument was typed in UTF-8; Python reads other bytes as lone surrogates."""
+    return not re.search("[\ud800-\udfff]", argument)
+
+
+def quote(arguments: list[str]) -> list[str]:
+    """Quotes values that may contain any character, as Hydra's grammar requires.
+
+    The folders of a sweep's runs have `=` and `,` in their names, and other paths blanks and brackets. In a sweep a
+    comma separates values, so there quoting is up to the user.
+    """
+    return arguments if is_sweep(arguments) else [quote_value(argument) for argument in arguments]
+
+
+def quote_value(argument: str) -> str:
+    """One argument, its value in quotes if it is free text or a list of paths."""
+    key, _, value = argument.partition("=")
+    is_null = value == "null" and key != "prefix"
+    if key in FREE_TEXT and key != argument and not is_null and not re.fullmatch("'.*'|\".*\"", value):
+        return f"{key}={quote_text(value)}"
+    if paths := split_paths(value):
+        return f"{key}=[{','.join(map(quote_text, paths))}]"
+    return argument
+
+
+def quote_text(text: str) -> str:
+    """A text in double quotes, with what Hydra's grammar reads inside them escaped."""
+    # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), text)
+    return '"' + escaped.replace("${", "\\${") + '"'
+
+
+def split_paths(value: str) -> list[str]:
+    """The paths in a list such as [RUN,RUN], some with commas in their names; empty unless every item exists."""
+    if not value.startswith("["):
+        return []
+    paths, begun = [], ""
+    for piece in value.removeprefix("[").removesuffix("]").split(","):
+        begun = f"{begun},{piece}" if begun else piece
+        if begun and os.path.exists(begun):  # noqa: PTH110 (Path's raises for odd names)
+            paths.append(begun)
+            begun = ""
+    return [] if begun else paths

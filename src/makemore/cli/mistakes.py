@@ -1,0 +1,171 @@
+"""One sentence for a mistake on the command line: what is wrong, its value, what is allowed.
+
+The patterns match what Hydra 1.3.8, OmegaConf 2.3.1, hydra-submitit-launcher 1.2.0 and hydra-optuna-sweeper 1.3.0 say;
+the first line of any other text of theirs is passed on as it is.
+"""
+
+import contextlib
+import difflib
+import re
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from makemore.cli.arguments import RESUME
+from makemore.errors import UnknownKeyError, UserError
+
+NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
+# OmegaConf's names for types, in plain English.
+TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
+# What OmegaConf says about a value, and what we say.
+VALUES = (
+    (
+        r"Value '(?P<value>.*)' (of type '.*' could not be converted to|is not a valid) (?P<type>\w+)",
+        "{key}={value} is of the wrong type: it must be {type}",
+    ),
+    (r"Invalid value '(?P<value>.*)', expected one of \[(?P<allowed>.*)\]", "{key}={value} is not a choice{nearest}"),
+    (r"unexpected keyword argument '(?P<name>\w+)'", "{key}.{name} is not a key of this choice of {group}"),
+    (r"Invalid value assigned.*ListConfig", "{key} is of the wrong type: it must be a list, such as [A,B]"),
+    (r"does not support deletion", "a key cannot be deleted; give it another value instead"),
+    (r"is not Optional", "{key} must have a value, not null"),
+)
+
+
+def explain(error: BaseException, conf: Path, config_name: str) -> str | None:  # noqa: PLR0911 (a kind of mistake each)
+    """The sentence for an error, or None for a fault of the program, which keeps its traceback."""
+    match error:
+        case UnknownKeyError():
+            return explain_key(error.key, conf, config_name)
+        case UserError():
+            return str(error)
+        case OverrideParseException():
+            return (
+                f"{error.override!r} cannot be understood; settings are written KEY=VALUE, and texts with "
+                "signs or letters beyond ASCII in two pairs of quotes: \"KEY='VALUE'\""
+            )
+        case MissingConfigException() if error.options:
+            group, _, choice = str(error.missing_cfg_file).rpartition("/")
+            return f"{group}={choice} is not a choice{suggest(choice, error.options)}"
+        case MissingConfigException() if str(error.missing_cfg_file).startswith("hydra/sweeper/"):
+            return f"sweep=optuna {NEEDS.format('optuna')}"
+        case yaml.MarkedYAMLError(problem=problem, problem_mark=yaml.Mark() as mark):
+            return f"{mark.name}, line {mark.line + 1}: {problem}"
+        case HydraException() | OmegaConfBaseException():
+            return explain_value(error, conf, config_name)
+        case Exception():
+            return explain_other(error, config_name)
+    return None
+
+
+def explain_value(error: Exception, conf: Path, config_name: str) -> str:
+    """The sentence for a key that the composed configuration does not have, or a value that its schema refuses."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = f"{error}\n{cause}"
+    # For a value that a file of an experiment sets, only the text has the key.
+    told = re.search(r"full_key: (\S+)", text)
+    key = str(getattr(cause, "full_key", None) or (told and told[1]) or "")
+    if re.search(r"Key '.*' (is )?not in|No match in the defaults list", text):
+        named = re.search(r"Could not override '([^']+)'", text)
+        return explain_key(named[1] if named else key, conf, config_name)
+    for pattern, sentence in VALUES:
+        if found := re.search(pattern, text, re.DOTALL):
+            said = found.groupdict()
+            said["type"] = TYPES.get(said.get("type", ""), said.get("type"))
+            said["nearest"] = suggest(said.get("value", ""), said.get("allowed", "").split(", "))
+            return sentence.format(key=key, group=key.replace(".", "/"), **said)
+    first = str(cause).splitlines()[0]
+    return f"{key}: {first}" if key and key not in first else first
+
+
+def explain_other(error: Exception, config_name: str) -> str | None:
+    """The sentence for a mistake that Hydra and its plugins answer with one of Python's own exceptions."""
+    text, raised_in = str(error), Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    match error:
+        case RuntimeError() if "srun" in text:
+            needs = "needs a machine with Slurm, and here is no srun; use hydra/launcher=local"
+            return f"hydra/launcher=submitit_slurm {needs}"
+        case RuntimeError() if re.search("Unknown plugin class.*submitit", text):
+            return f"hydra/launcher=submitit_slurm {NEEDS.format('slurm')}"
+        case ValueError() if text.startswith("Only one of --run"):
+            return "-m, --cfg and --info go one at a time; to see the configuration leave out -m"
+        case ValueError() | TypeError() if "optuna" in raised_in.parts:
+            return f"sweep=optuna: {text.splitlines()[0]}"
+        case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name
+            return f"a group takes the name of a choice; 'python {config_name}.py --help' lists those of each"
+    return None
+
+
+def explain_key(key: str, conf: Path, config_name: str) -> str:
+    """The sentence for a key that does not exist: the nearest that does, or the choices that bring it."""
+    key = key.lstrip("+~")
+    brought_by = list_keys(conf, config_name)
+    if choices := brought_by.get(key):
+        return f"{key} is not a key of this configuration; it comes with {' or '.join(choices)}"
+    if key in brought_by:
+        group = key.partition(".")[0]
+        if key == group:
+            return f"{key} cannot be chosen here: a run's own configuration has no groups, only keys"
+        return f"{key} is not a key of this configuration; it goes with another choice of {group}"
+    nearest = find_nearest(key, [*brought_by, RESUME])
+    return f"{key} is not a key{_ask(nearest)}; 'python {config_name}.py --help' lists every key"
+
+
+def suggest(word: str, choices: Iterable[Any]) -> str:
+    """The end of a sentence about a choice that does not exist: the nearest that does, and all of them."""
+    names = list(map(str, choices))
+    return f"{_ask(find_nearest(word, names))}; allowed: {', '.join(names)}"
+
+
+def _ask(nearest: str | None) -> str:
+    return f" (did you mean {nearest}?)" if nearest else ""
+
+
+def find_nearest(key: str, keys: Iterable[str]) -> str | None:
+    """The key whose last part is most like that of a mistyped one (`lr` finds `schedule.lr`); None if none is close."""
+
+    def likeness(candidate: str) -> tuple[float, float]:
+        parts = key.rpartition(".")[2], candidate.rpartition(".")[2]
+        return difflib.SequenceMatcher(None, *parts).ratio(), difflib.SequenceMatcher(None, key, candidate).ratio()
+
+    of_its_kind = [candidate for candidate in keys if candidate.startswith("hydra") == key.startswith("hydra")]
+    nearest = max(of_its_kind, key=likeness, default="")
+    return nearest if likeness(nearest)[0] > 0.7 else None
+
+
+def list_keys(conf: Path, config_name: str) -> dict[str, list[str]]:
+    """Every dotted key, inner nodes included, with the choices (`optimizer=adamw`) that bring it.
+
+    A key of the default configuration has none.
+    """
+    GlobalHydra.instance().clear()
+    brought_by: dict[str, list[str]] = {}
+    # Where one of its files has the mistake, it cannot be composed.
+    with initialize_config_dir(str(conf), version_base="1.3"), contextlib.suppress(HydraException):
+        composed = OmegaConf.to_container(compose(config_name, return_hydra_config=True))
+        brought_by = {key: [] for key in _flatten(composed)}
+    present = set(brought_by)
+    for path in sorted(conf.glob("*/*.yaml")):
+        group = path.parent.name
+        text = path.read_text(encoding="utf-8")
+        choice: Any = OmegaConf.to_container(OmegaConf.create(text))
+        choice.pop("defaults", None)
+        for key in _flatten(choice, "" if "@package _global_" in text else f"{group}."):
+            if group in present and key not in present:
+                brought_by.setdefault(key, []).append(f"{group}={path.stem}")
+    return brought_by
+
+
+def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of nested dictionaries, inner nodes included."""
+    for name, value in node.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")

@@ -18,14 +18,14 @@ def test_a_folder_named_by_hand_is_used_if_it_is_empty_and_refused_if_not(tmp_pa
     assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
     assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
     (tmp_path / "mine" / "best.ckpt").touch()
-    with pytest.raises(UserError, match="already holds something"):
+    with pytest.raises(UserError, match=r"hydra\.run\.dir=.*mine"):
         claim(tmp_path / "mine", "hydra.run.dir=")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="file/run"):
         claim(tmp_path / "file" / "run", None)
     (tmp_path / "outputs").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="12-00-00-mlp"):
         claim(tmp_path / "outputs" / "2018-01-01" / "12-00-00-mlp", None)

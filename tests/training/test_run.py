@@ -99,6 +99,17 @@ def test_train_loss_in_tensorboard_is_the_mean_of_the_steps_since_the_last_point
     assert list(points[0]) == list(range(10, 201, 10))
 
 
+@pytest.mark.parametrize("gradients", ["compiled", "closed_form", "autograd"])
+def test_a_distilled_run_reports_the_loss_of_the_next_token(train: Train, gradients: str) -> None:
+    first = []
+    for share in (0.0, 0.5):
+        run = train("steps=1", f"model.gradients={gradients}", f"model.distillation={share}")
+        events = EventAccumulator(str(run.folder))
+        events.Reload()
+        first.append(events.Scalars("loss/train")[0].value)
+    assert first[1] == pytest.approx(first[0], rel=1e-6)
+
+
 def test_overfitting_reaches_the_published_loss_and_no_less(train: Train) -> None:
     run = train("experiment=overfit", "logger=none", "callbacks=none")
     assert run.metrics["parameters"] == 3481

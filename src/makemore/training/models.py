@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.config.schema import Gradients, MixtureConfig, MLPConfig, NgramConfig, Smoothing
@@ -89,24 +90,24 @@ class MLP(DescendingModule):
         return super().take_steps(optimizer, batch)
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor) -> Tensor | float:
-        """The mean loss and its gradients, by `mlp.formulas`'s formulas or by autograd, as configured."""
-        mask = None
+        """The next-token loss and the gradients, by `mlp.formulas`'s formulas or by autograd, as configured."""
+        mask = soft = None
         if self.dropout > 0:
             mask = mlp.dropout_mask(len(targets), self._p, self.dropout, self._dropout)  # (B, hidden)
         if self._teacher is not None:
             opinion = ngram.probabilities(self._teacher, contexts).to(self.C.dtype)  # (B, vocabulary)
-            targets = mlp.distilled(targets, opinion, self.distillation)  # (B, vocabulary)
+            soft = mlp.distilled(targets, opinion, self.distillation)  # (B, vocabulary)
         if self.gradients is Gradients.autograd:
-            loss = mlp.loss(self.p, contexts, targets, mask)
+            z = mlp.logits(self.p, contexts, mask)  # (B, vocabulary)
             self.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
+            F.cross_entropy(z, targets if soft is None else soft).backward()  # type: ignore[no-untyped-call]
+            return F.cross_entropy(z.detach(), targets)
         for parameter, gradient in self._pairs:
             parameter.grad = gradient  # every time, because Lightning takes it away now and then
         if self._compiled is not None:
-            return self._compiled.loss_and_gradients(contexts, targets, mask)
+            return self._compiled.loss_and_gradients(contexts, targets, mask, soft)
         with torch.inference_mode():
-            return mlp.loss_and_gradients(self._p, contexts, targets, self._gradients, mask)
+            return mlp.loss_and_gradients(self._p, contexts, targets, self._gradients, mask, soft)
 
 
 class Bigram(DescendingModule):

@@ -18,8 +18,8 @@ The gradients in closed form, from the loss backwards (' is the transpose, 1_y t
     de  = da W1'
     dC  = rows of de added up at their ids: the transpose of looking up is adding
 
-Where not one token but a distribution q (B, vocabulary) is to be learned, 1_y is q, and the loss is the mean over B of
-log sum_j exp z_j - sum_j q_j z_j. So it is with distillation (Hinton et al. 2015), `distilled`.
+To learn a distribution q (B, vocabulary) instead of one token, as in distillation (Hinton et al. 2015), q replaces 1_y
+in dz. These are the gradients of the cross-entropy to q; the loss that is reported stays the one above.
 
 With dropout (Srivastava et al. 2014, inverted) h is multiplied by a mask m of zeros and 1 / (1 - p): z sees m h, so
 dW2 = (m h)' dz and dh gains a factor m; nothing else changes.
@@ -153,19 +153,25 @@ def distilled(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
 
 
 def loss_and_gradients(
-    p: Parameters, contexts: Tensor, targets: Tensor, out: Parameters, mask: Tensor | None = None
+    p: Parameters,
+    contexts: Tensor,
+    targets: Tensor,
+    out: Parameters,
+    mask: Tensor | None = None,
+    soft: Tensor | None = None,
 ) -> Tensor:
     """The loss, and by the formulas at the head of this module its gradients. Equal to autograd's, at half the time.
 
     Args:
         p: the parameters.
         contexts: (B, block_size) int64 ids.
-        targets: (B,) int64 ids, or (B, vocabulary) distributions.
+        targets: (B,) int64 ids.
         out: where the gradients are written, shaped as `p`.
         mask: (B, hidden) dropout mask, or None.
+        soft: (B, vocabulary) distributions to learn instead of the targets, or None.
 
     Returns:
-        The mean cross-entropy in nats, a tensor of no dimensions.
+        The mean cross-entropy of the targets in nats, a scalar tensor, whether they or `soft` are learned.
     """
     rows = len(targets)
     ids = contexts.reshape(-1)  # (B * block_size,)
@@ -173,14 +179,13 @@ def loss_and_gradients(
     h = tanh(torch.addmm(p.b1, e, p.W1))  # (B, hidden)
     hm = h if mask is None else h * mask  # (B, hidden)
     log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
-    if targets.dim() == 1:
-        y = targets.unsqueeze(1)  # (B, 1)
-        mean_loss = log_p.gather(1, y).mean().neg()
-        dz = log_p.exp_()  # (B, vocabulary)
+    y = targets.unsqueeze(1)  # (B, 1)
+    mean_loss = log_p.gather(1, y).mean().neg()
+    dz = log_p.exp_()  # (B, vocabulary)
+    if soft is None:
         dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
     else:
-        mean_loss = (log_p * targets).sum(1).mean().neg()
-        dz = log_p.exp_().sub_(targets).div_(rows)  # (B, vocabulary)
+        dz.sub_(soft).div_(rows)
     torch.mm(hm.t(), dz, out=out.W2)
     torch.sum(dz, 0, out=out.b2)
     dh = dz @ p.W2.t()  # (B, hidden)

@@ -43,7 +43,6 @@ EXACT = {"contract"}
 REORDERED = {"contract", "reassoc", "arcp", "nsz"}
 # Rows of a block: 25 KB at 200 hidden units.
 BLOCK = 32
-NO_IDS = np.empty(0, np.int64)
 
 
 def jit(function: Function, fastmath: set[str] = REORDERED) -> Function:
@@ -189,8 +188,11 @@ def tanh(x: Floats) -> None:
 
 
 @jit
-def cross_entropy(z: Floats, targets: Integers, scale: float) -> float:
-    """The mean loss of logits z (B, vocabulary), and in their place scale * (softmax(z) - 1_y)."""
+def cross_entropy(z: Floats, targets: Integers, q: Floats, scale: float) -> float:
+    """Returns the mean loss of logits z (B, vocabulary), and writes scale * (softmax(z) - 1_y) in their place.
+
+    If there are distributions q (B, vocabulary), they replace 1_y; the loss is that of the targets in either case.
+    """
     total = 0.0
     for i in range(len(z)):
         row = z[i]
@@ -200,28 +202,13 @@ def cross_entropy(z: Floats, targets: Integers, scale: float) -> float:
             row[j] = exp(np.float32(row[j] - largest)) if z.itemsize == 4 else np.exp(row[j] - largest)
         s = row.sum()
         total += np.log(s) - of_target
-        for j in range(len(row)):
-            row[j] *= scale / s
-        row[targets[i]] -= scale
-    return total / len(z)
-
-
-@jit
-def cross_entropy_of(z: Floats, q: Floats, scale: float) -> float:
-    """The mean loss of logits z (B, vocabulary) against q (B, vocabulary); in z's place scale * (softmax(z) - q)."""
-    total = 0.0
-    for i in range(len(z)):
-        row, of_target = z[i], q[i]
-        largest = row.max()
-        expected = 0.0
-        for j in range(len(row)):
-            row[j] -= largest
-            expected += of_target[j] * row[j]
-            row[j] = exp(np.float32(row[j])) if z.itemsize == 4 else np.exp(row[j])
-        s = row.sum()
-        total += np.log(s) - expected
-        for j in range(len(row)):
-            row[j] = scale * (row[j] / s - of_target[j])
+        if len(q) > 0:
+            for j in range(len(row)):
+                row[j] = scale * (row[j] / s - q[i, j])
+        else:
+            for j in range(len(row)):
+                row[j] *= scale / s
+            row[targets[i]] -= scale
     return total / len(z)
 
 
@@ -317,10 +304,7 @@ def step(
     inner_products(dz, hm, p.W2t)
     add_to_rows(dz, p.b2)
     # dz = scale (softmax(z) - 1_y) / B, and everything below is `scale` times its formula.
-    if len(q) > 0:
-        loss = cross_entropy_of(dz, q, scale / len(contexts))
-    else:
-        loss = cross_entropy(dz, targets, scale / len(contexts))
+    loss = cross_entropy(dz, targets, q, scale / len(contexts))
 
     # Back: dh = m (dz W2');  da = dh (1 - h^2);  de = da W1'.
     da[:] = 0
@@ -376,14 +360,16 @@ class Network:
         descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, work)
         return torch.from_numpy(losses)
 
-    def loss_and_gradients(self, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> float:
+    def loss_and_gradients(
+        self, contexts: Tensor, targets: Tensor, mask: Tensor | None = None, soft: Tensor | None = None
+    ) -> float:
         """The mean loss of one minibatch, as `mlp.loss_and_gradients`; writes the gradients."""
         work = self._work_for(len(contexts))
         for array in self._gradients:
             array.fill(0)
         keep = work.hm[:0] if mask is None else mask.numpy()
-        ids, q = (targets.numpy(), work.dz[:0]) if targets.dim() == 1 else (NO_IDS, targets.numpy())
-        return step(self._p, contexts.numpy(), ids, q, keep, 1.0, self._gradients, work)
+        q = work.dz[:0] if soft is None else soft.numpy()
+        return step(self._p, contexts.numpy(), targets.numpy(), q, keep, 1.0, self._gradients, work)
 
     def _work_for(self, rows: int) -> Work:
         if rows not in self._work:

@@ -1,5 +1,6 @@
 """What several test modules share: seeded generators, tiny cases, composed configurations, runs of the scripts."""
 
+import math
 import os
 import subprocess
 import sys
@@ -98,3 +99,9 @@ def random_case(
 
 def any_distributions(rows: int, vocabulary: int) -> torch.Tensor:
     return torch.randn(rows, vocabulary, generator=seeded(), dtype=torch.float64).softmax(1)
+
+
+def tanh_inputs() -> Tensor:
+    """From a float32's smallest to 100, positive and negative, and the special values, in float64."""
+    x = torch.cat([torch.logspace(-45, 2, 10_001, dtype=torch.float64), torch.linspace(0, 100, 10_001).double()])
+    return torch.cat([x, -x, torch.tensor([math.inf, -math.inf, math.nan], dtype=torch.float64)])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
-from tests.helpers import any_distributions, first_five_names, random_case, seeded
+from tests.helpers import any_distributions, first_five_names, random_case, seeded, tanh_inputs
 
 SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
 
@@ -59,6 +59,13 @@ def test_closed_form_gradients_are_autograds(
     assert loss.item() == pytest.approx(mlp.loss(p, contexts, targets, mask).item(), abs=1e-10)
     for gradient, right in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, right, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(("dtype", "exactness"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_tanh_is_exact_for_inputs_of_any_size(dtype: torch.dtype, exactness: float) -> None:
+    x = tanh_inputs().to(dtype)
+    right = torch.tanh(x.double())
+    torch.testing.assert_close(mlp.tanh(x).double(), right, rtol=exactness, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("size", [1e4, -1e4])

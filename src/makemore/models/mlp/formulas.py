@@ -107,11 +107,13 @@ def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
 
 
 def tanh(a: Tensor) -> Tensor:
-    """The hyperbolic tangent as 2 sigmoid(2a) - 1: to 2e-7 in float32, in place, where no gradient is recorded.
+    """The hyperbolic tangent in place, where no gradient is recorded, with a relative error below 1e-6 in float32.
 
-    On a CPU PyTorch's sigmoid takes a fraction of its tanh's time.
+    tanh a = -u / (2 + u) with u = exp(-2a) - 1, bounded where tanh rounds to 1. On a CPU PyTorch's own tanh takes twice
+    the time.
     """
-    return a.mul_(2).sigmoid_().mul_(2).sub_(1)
+    u = a.mul_(-2).clamp_(-40, 40).expm1_()
+    return u.div_(-2 - u)
 
 
 def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tensor:

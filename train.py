@@ -13,7 +13,9 @@ try:
 
     from makemore.cli import main as cli
     from makemore.config import check as config
-    from makemore.sweeps import sweep
+    from makemore.config.status import Status
+    from makemore.sweeps import command, job
+    from makemore.sweeps.folder import loss_of
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -21,7 +23,7 @@ except ModuleNotFoundError as missing:
 
 CONF = Path(__file__).parent.resolve() / "conf"
 config.register()
-sweep.register()
+command.register()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -29,7 +31,7 @@ def train(nodes: DictConfig) -> float:
     """One run; returns the best dev loss in nats per character, which a sweep minimizes."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return sweep.member(folder, nodes, lambda: run(nodes, folder))
+        return job.run(folder, nodes, lambda: run(nodes, folder))
     with cli.job():
         return run(nodes, folder)
 
@@ -42,9 +44,9 @@ def run(nodes: DictConfig, folder: Path) -> float:
         from makemore.training import run as training
 
     metrics = training.run(settings, nodes, folder)
-    if metrics["status"] == "interrupted":
+    if metrics["status"] == Status.interrupted:
         raise KeyboardInterrupt
-    return sweep.loss_of(metrics)
+    return loss_of(metrics)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def plain_python(count: int = 10_000_000) -> None:
 def gain(work: Callable[[], None]) -> float:
     """How many times as much one process a core does, in the same time, as one process."""
     cores = pool.cores()
-    one = measuring.seconds(lambda: list(pool.outcomes([work], 1)))
-    all_ = measuring.seconds(lambda: list(pool.outcomes([work] * cores, cores)))
+    one = measuring.seconds(lambda: list(pool.run_all([work], 1)))
+    all_ = measuring.seconds(lambda: list(pool.run_all([work] * cores, cores)))
     return cores * one / all_
 
 

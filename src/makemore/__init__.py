@@ -14,7 +14,7 @@ Read the modules in this order; imports only point up the list.
     lr_range, plots                 what a learning-rate search says; all figures
     callbacks, diagnostics          what a person looks at while a model trains and afterwards
     execution, members, training    what a run computes with, what a mixture is made of; one run, start to finish
-    pool, sweep                     many runs at once; what becomes of each, and which are left to do
-    sweep_plots, sweep_report       what they say together
+    folder, job, pool, command      many runs: on disk, one of them, several at once, what was asked for
+    table, figures, report          what they say together
     run_folder, cli                 where a run writes, and how the two scripts speak to a person
 """

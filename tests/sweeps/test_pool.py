@@ -1,17 +1,19 @@
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from makemore.sweeps import pool
 
-pytestmark = pytest.mark.skipif(not pool.can_fork(), reason="this system cannot fork")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 LOADED = {"before": "the fork"}
 
@@ -29,25 +31,32 @@ def dies() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def run_all(calls: Sequence[Callable[[], Any]], workers: int) -> tuple[dict[int, Any], dict[int, str | None]]:
+    values, errors = {}, {}
+    for number, value, error in pool.run_all(calls, workers):
+        assert number not in values
+        values[number], errors[number] = value, error
+    return values, errors
+
+
 def test_every_call_has_its_outcome() -> None:
-    outcomes = list(pool.outcomes([partial(squared, n) for n in range(7)], workers=3))
-    assert sorted(outcome.call for outcome in outcomes) == list(range(7))
-    assert {outcome.call: outcome.value for outcome in outcomes} == {n: n * n for n in range(7)}
-    assert all(outcome.error is None for outcome in outcomes)
+    values, errors = run_all([partial(squared, n) for n in range(7)], workers=3)
+    assert values == {n: n * n for n in range(7)}
+    assert set(errors.values()) == {None}
 
 
 def test_a_call_has_what_was_loaded_before_and_leaves_nothing_behind() -> None:
     LOADED["before"] = "changed"
-    (outcome,) = pool.outcomes([lambda: LOADED.setdefault("after", LOADED["before"])], workers=1)
-    assert outcome.value == "changed"
+    values, _ = run_all([lambda: LOADED.setdefault("after", LOADED["before"])], workers=1)
+    assert values == {0: "changed"}
     assert "after" not in LOADED
 
 
-def test_what_fails_or_is_killed_says_why_and_the_others_go_on() -> None:
-    outcomes = {outcome.call: outcome for outcome in pool.outcomes([fails, dies, partial(squared, 3)], workers=1)}
-    assert "no such luck" in str(outcomes[0].error)
-    assert "killed by signal 9" in str(outcomes[1].error) and "the last words" in str(outcomes[1].error)
-    assert outcomes[2].value == 9
+def test_a_call_that_fails_or_is_killed_has_an_error_and_the_others_go_on() -> None:
+    values, errors = run_all([fails, dies, partial(squared, 3)], workers=1)
+    assert "no such luck" in str(errors[0])
+    assert "signal 9" in str(errors[1]) and "the last words" in str(errors[1])
+    assert (values[2], errors[2]) == (9, None)
 
 
 def test_no_more_than_the_workers_run_at_a_time(tmp_path: Path) -> None:
@@ -58,27 +67,7 @@ def test_no_more_than_the_workers_run_at_a_time(tmp_path: Path) -> None:
         (tmp_path / str(os.getpid())).unlink()
         return together
 
-    together = [outcome.value for outcome in pool.outcomes([call] * 6, workers=2)]
-    assert max(together) == 2
-
-
-def test_a_call_tells_how_far_it_is(tmp_path: Path) -> None:
-    def call(share: float) -> None:
-        pool.tell(share)
-        while not (tmp_path / "seen").exists():
-            time.sleep(0.01)
-
-    seen: list[list[float]] = []
-
-    def waiting(shares: Sequence[float]) -> None:
-        seen.append(sorted(shares))
-        if seen[-1] == [0.25, 0.5]:
-            (tmp_path / "seen").touch()
-
-    pool.tell(0.9)  # outside of a call nobody hears it
-    outcomes = list(pool.outcomes([partial(call, 0.5), partial(call, 0.25)], workers=2, waiting=waiting))
-    assert all(outcome.error is None for outcome in outcomes)
-    assert [0.25, 0.5] in seen
+    assert max(run_all([call] * 6, workers=2)[0].values()) == 2
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,47 +79,56 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_a_call_returns_may_be_large() -> None:
-    (outcome,) = pool.outcomes([partial(bytes, 10**6)], workers=1)
-    assert outcome.value == bytes(10**6)
-
-
-def test_last_words_are_those_that_a_terminal_would_show() -> None:
-    written = "\r\n\rtraining: 0%\rtraining: 9%\r\n\x1b[31mno memory\x1b[0m\n\x1b[A\n"
-    assert pool.as_shown(written) == "training: 9%\nno memory"
+    assert run_all([partial(bytes, 10**6)], workers=1)[0] == {0: bytes(10**6)}
 
 
 SLEEPERS = """
-import signal, sys, time
+import os, sys, time
 from makemore.sweeps import pool
 def sleeps():
     try:
-        print("asleep", file=open(sys.argv[1] + "/" + str(time.monotonic_ns()), "w"), flush=True)
+        open(sys.argv[1] + "/" + str(os.getpid()), "w")
         time.sleep(60)
     except KeyboardInterrupt:
         if "stubborn" in sys.argv:
             time.sleep(60)
         return "woken"
 try:
-    for outcome in pool.outcomes([sleeps] * 5, workers=2):
-        print(outcome.value, flush=True)
+    for _, value, _ in pool.run_all([sleeps] * 5, workers=2):
+        print(value, flush=True)
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
+def start_sleepers(folder: Path, *arguments: str, held: Sequence[int] = ()) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", SLEEPERS, str(folder), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=held)
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_ctrl_c_is_passed_on_once_and_the_second_ends_at_once(tmp_path: Path, stubborn: bool) -> None:
-    command = [sys.executable, "-c", SLEEPERS, str(tmp_path), *(["stubborn"] if stubborn else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = start_sleepers(tmp_path, *(["stubborn"] if stubborn else []))
     process.send_signal(signal.SIGINT)
     if stubborn:
         assert process.stderr is not None
-        while "Ctrl-C again" not in process.stderr.readline():
+        while pool.STOPPING.strip() not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=30)
     assert printed.split() == (["interrupted"] if stubborn else ["woken", "woken", "interrupted"])
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_calls_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    process = start_sleepers(tmp_path, held=[writer])
+    os.close(writer)
+    process.kill()
+    process.communicate(timeout=30)
+    assert select.select([reader], [], [], 30)[0]  # its end: no process holds the other side any more
+    os.close(reader)

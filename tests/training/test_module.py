@@ -6,7 +6,7 @@ import torch
 
 from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
-from makemore.sweeps import sweep
+from makemore.sweeps.folder import loss_of
 from makemore.training import module
 from tests.helpers import QUIET, Run, Train
 
@@ -123,7 +123,7 @@ def test_a_diverged_run_stops_says_so_and_counts_as_the_worst(train: Train) -> N
     for run in runs:
         assert run.metrics["status"] == "diverged"
         assert run.metrics["steps"] == runs[0].metrics["steps"] < 100
-        assert sweep.loss_of(run.metrics) == float("inf")
+        assert loss_of(run.metrics) == float("inf")
         assert '"dev_loss": null' in (run.folder / "metrics.json").read_text()
         assert not (run.folder / "best.ckpt").exists()
         assert (run.folder / "last.ckpt").exists()

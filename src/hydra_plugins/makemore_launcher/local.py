@@ -1,33 +1,31 @@
-"""The launcher for one machine: as many runs at a time as there are cores, each a process."""
+"""The launcher for one machine: as many runs at a time as there are cores, each in a process."""
 
 import functools
 import math
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hydra.core.utils import JobReturn, run_job
-from hydra.types import HydraContext, TaskFunction
+from hydra.core.utils import run_job
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
+from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
 from makemore.cli import main as cli
-from makemore.config import check as config
+from makemore.config.check import data_of
 from makemore.config.schema import Accelerator
+from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
-from makemore.sweeps import pool, sweep
-
-# Configurations that are kept for the runs that they are of: 190 KB each.
-MOST_COMPOSED = 1000
+from makemore.sweeps import pool
+from makemore.sweeps.job import leave_error
 
 
 class LocalLauncher(JobLauncher):
     """Runs jobs in processes that are forked when libraries and data are loaded.
 
     Args:
-        n_jobs: runs at a time; None is one for each core, or for as many cores as a run has threads, and one alone on a
-            GPU.
+        n_jobs: runs at a time; None: one for each core, fewer if a run has several threads, and one with trainer=gpu.
     """
 
     def __init__(self, n_jobs: Any = None) -> None:
@@ -35,85 +33,38 @@ class LocalLauncher(JobLauncher):
             given = str(n_jobs).lower() if isinstance(n_jobs, bool) else n_jobs
             wrong = UserError(f"hydra.launcher.n_jobs={given} must be a whole number, at least 1, or null: all cores")
             raise Refusal(wrong)
+        if not hasattr(os, "fork"):
+            raise Refusal(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
         super().__init__()
         self.n_jobs: int | None = n_jobs
-        self._composed: dict[Job, DictConfig] = {}
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Takes what Hydra knows."""
-        loader: Any = hydra_context.config_loader
-        loader.load_sweep_config = once_for_each_job(loader.load_sweep_config, self._composed)
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs the jobs, and then forgets their configurations."""
-        returned = super().launch(job_overrides, initial_job_idx)
-        self._composed.clear()
-        return returned
-
-    def ends(self, jobs: Mapping[Job, int]) -> Iterator[Ended]:
-        """Runs the jobs, and leaves the error of one that died in its folder."""
-        for job, loss, error in self._outcomes(jobs):
-            folder = run_folder(self.compose(job, jobs[job]))
-            if error is not None and error != pool.INTERRUPTED:
-                sweep.leave_error(folder, error, job)
-            yield Ended(job, folder, loss if error is None else math.inf)
-
-    def _outcomes(self, jobs: Mapping[Job, int]) -> Iterator[tuple[Job, Any, str | None]]:
-        if not pool.can_fork():
-            for job, index in jobs.items():
-                yield job, self._run(job, index), None
-            return
+    def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
+        """Runs the jobs, the longest first: one that began last would run on alone."""
         with cli.heavy_imports():
             from makemore.training import execution
             from makemore.training import run as training
-        training.preload()
-        work = {}
-        for job, index in jobs.items():
-            nodes = self.compose(job, index)
-            training.read_once(config.data_of(nodes))
-            work[job] = execution.expected_work(nodes)
-        # The longest first: one that began last would run on alone.
-        order = sorted(jobs, key=lambda job: -work[job])
-        calls = [functools.partial(self._run, job, jobs[job]) for job in order]
-        for outcome in pool.outcomes(calls, self._at_a_time(), self.progress.under_way):
-            yield order[outcome.call], outcome.value, outcome.error
+        for nodes in jobs.values():
+            training.read_once(data_of(nodes))
+        order = sorted(jobs, key=lambda job: execution.expected_work(jobs[job]), reverse=True)
+        calls = [functools.partial(self._run, jobs[job]) for job in order]
+        for number, loss, error in pool.run_all(calls, self._at_a_time(), self.progress.refresh):
+            if error is not None and error != Status.interrupted:
+                leave_error(run_folder(jobs[order[number]]), error, order[number])
+            yield order[number], math.inf if error is not None else loss
 
     def _at_a_time(self) -> int:
         trainer = self.config.trainer
         if self.n_jobs is not None or trainer.accelerator is Accelerator.gpu:
             return self.n_jobs or 1
-        threads: int = max(1, trainer.threads)
-        return max(1, pool.cores() // threads)
+        return max(1, pool.cores() // max(1, int(trainer.threads)))
 
-    def _run(self, job: Job, index: int) -> Any:
-        # The lock of the parent's progress bars may have been held as this process was forked.
+    def _run(self, config: DictConfig) -> Any:
+        # The lock of the parent's progress line may have been held when this process was forked.
         tqdm.set_lock(threading.RLock())
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
-            config=self.compose(job, index),
+            config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         ).return_value
-
-
-def once_for_each_job(compose: Callable[..., DictConfig], composed: dict[Job, DictConfig]) -> Callable[..., DictConfig]:
-    """Hydra's composing of a job's configuration, which remembers.
-
-    Hydra composes each job of a grid to see whether that can be done, and would again to run it: a tenth of a second,
-    for the first in this process alone.
-
-    Args:
-        compose: `load_sweep_config` of Hydra's loader.
-        composed: where the first `MOST_COMPOSED` configurations are kept.
-    """
-
-    def load_sweep_config(master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
-        job = tuple(sweep_overrides)
-        config = composed.get(job) or compose(master_config, list(sweep_overrides))
-        if len(composed) < MOST_COMPOSED:
-            composed[job] = config
-        return config
-
-    return load_sweep_config

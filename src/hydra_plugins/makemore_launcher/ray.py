@@ -1,28 +1,33 @@
-"""The launcher for a Ray cluster: the runs go to its machines, and come back into the sweep's folder here."""
+"""The launcher for a Ray cluster: runs go to its machines, and their folders come back into the sweep's."""
 
+import functools
+import io
 import math
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn
+from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.makemore_launcher.jobs import Ended, Job, JobLauncher, run_folder
+from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
 from makemore.cli import main as cli
 from makemore.cli.run_folder import without_hydra
 from makemore.errors import Refusal, UserError
-from makemore.sweeps import sweep
-from makemore.sweeps.pool import PATIENCE
+from makemore.sweeps.folder import COMMAND
+from makemore.sweeps.job import find_loss, leave_error, set_aside
+from makemore.sweeps.pool import PATIENCE, STOPPING
 
-# Seconds that runs have to end early but whole.
+# Seconds that interrupted runs have to evaluate and save.
 LAST_SECONDS = 60.0
 
 
 class RayLauncher(JobLauncher):
-    """Sends jobs by hydra-ray-launcher's means, one by one: what one leaves comes home, what kills one ends no other.
+    """Sends jobs with hydra-ray-launcher, but collects them one by one: one that is killed takes no other down.
 
     Args:
         ray: `init` and `remote`, what `ray.init` and `ray.remote` take.
@@ -37,51 +42,72 @@ class RayLauncher(JobLauncher):
         self.ray = ray
         self._plugin: Any = _launcher_util
 
-    def ends(self, jobs: Mapping[Job, int]) -> Iterator[Ended]:
-        """Runs the jobs, and writes what they left elsewhere into the sweep's folder."""
+    def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
+        """Runs the jobs, and writes what they left on other machines into the sweep's folder."""
         import ray
 
         if not ray.is_initialized():
             ray.init(**OmegaConf.to_container(self.ray.init, resolve=True))  # type: ignore[arg-type]
-        running: dict[Any, tuple[Job, Path]] = {}
-        for job, index in jobs.items():
-            composed = self.compose(job, index)
-            folder = run_folder(composed)
-            # Where it will run the sweep's folder may not be there.
-            if folder.is_dir() and (loss := sweep.ended(folder, without_hydra(composed))) is not None:
-                yield Ended(job, folder, loss)
+        task = functools.partial(run_and_pack, self.task_function)
+        running: dict[Any, Job] = {}
+        for job, config in jobs.items():
+            folder = run_folder(config)
+            # Where the run goes, the sweep's folder may not exist.
+            if (loss := find_loss(folder, without_hydra(config))) is not None:
+                yield job, loss
                 continue
-            with open_dict(composed):
-                composed.hydra.sweep.subdir = folder.name
-            sent = self._plugin.launch_job_on_ray(
-                self.hydra_context, self.ray.remote, composed, self.task_function, Singleton.get_state()
-            )
-            running[sent] = job, folder
+            with open_dict(config):
+                config.hydra.sweep.subdir = folder.name
+            state = Singleton.get_state()
+            running[self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, config, task, state)] = job
         try:
             while running:
                 done, _ = ray.wait(list(running), timeout=PATIENCE)
-                self.progress.under_way([])
+                self.progress.refresh()
                 for each in done:
-                    job, folder = running.pop(each)
-                    yield Ended(job, folder, self._loss(each, job, folder))
+                    job = running.pop(each)
+                    yield job, self._collect(each, job, run_folder(jobs[job]))
         except KeyboardInterrupt:
-            print("\nending what runs, early but whole; Ctrl-C again ends it at once", file=sys.stderr)
+            print(STOPPING, file=sys.stderr)
             for each in running:
                 ray.cancel(each)
             ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
             raise
 
-    def _loss(self, sent: Any, job: Job, folder: Path) -> float:
+    def _collect(self, sent: Any, job: Job, folder: Path) -> float:
         """The loss of a run that has ended; infinite if it was killed."""
         import ray
 
         try:
-            ended: JobReturn = ray.get(sent)
+            loss, packed = ray.get(sent).return_value
         except ray.exceptions.RayError as error:
-            sweep.leave_error(folder, f"Ray: {str(error).strip() or type(error).__name__}", job)
+            leave_error(folder, f"Ray: {str(error).strip() or type(error).__name__}", job)
             return math.inf
-        if (left := getattr(ended, "left", None)) is not None:
+        if packed is not None:
             if folder.is_dir():
-                sweep.set_aside(folder, prepared=(".hydra",))
-            sweep.unpack(left, folder.parent)
-        return float(ended.return_value)
+                set_aside(folder, prepared=(".hydra",))
+            unpack(packed, folder.parent)
+        return float(loss)
+
+
+def run_and_pack(task: TaskFunction, nodes: DictConfig) -> tuple[float, bytes | None]:
+    """Runs a job; returns its loss and, on a machine that does not share the sweep's folder, what it left."""
+    loss = task(nodes)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return loss, None if (folder.parent / COMMAND).exists() else pack(folder)
+
+
+def pack(folder: Path) -> bytes:
+    """Everything that a run left, to be sent home."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        archive.add(folder, folder.name)
+    return packed.getvalue()
+
+
+def unpack(packed: bytes, folder: Path) -> None:
+    """Puts a run into its sweep's folder; what is there already stays."""
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+        for item in archive:
+            if not (folder / item.name).exists():
+                archive.extract(item, folder, filter="data")

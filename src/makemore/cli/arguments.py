@@ -3,8 +3,6 @@
 import os
 import re
 
-# The key that resumes a sweep; no key of a run.
-RESUME = "resume_sweep"
 # Keys whose values are paths or parts of names.
 FREE_TEXT = ("checkpoint", "data.path", "prefix")
 
@@ -15,11 +13,6 @@ def is_sweep(arguments: list[str]) -> bool:
         argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 3 and "--multirun".startswith(argument))
         for argument in arguments
     )
-
-
-def key_of(argument: str) -> str:
-    """The key that an argument sets."""
-    return argument.partition("=")[0].lstrip("+~")
 
 
 def is_utf8(argument: str) -> bool:

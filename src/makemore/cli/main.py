@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from makemore.cli import hydra_fixes
-from makemore.cli.arguments import RESUME, is_sweep, is_utf8, key_of, quote
+from makemore.cli.arguments import is_sweep, is_utf8, quote
 from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.mistakes import NEEDS as NEEDS  # noqa: PLC0414 (the launchers take it from here)
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder
 from makemore.errors import Refusal, UserError
-from makemore.sweeps import report as sweep_report
-from makemore.sweeps import sweep
+from makemore.sweeps import command, report
+from makemore.sweeps.folder import run_folders
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
@@ -48,14 +48,17 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     if not sweeps and is_sweep(sys.argv[1:]):
         sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     try:
-        sys.argv[1:] = quote(resumed(sys.argv[1:], conf))
+        sys.argv[1:] = quote(command.expand(sys.argv[1:]) if sweeps else sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
     try:
         _call(entry, conf, config_name, full)
     except Refused:
-        if ClaimRunFolder.begun():  # a search may name what cannot be composed after many trials
-            conclude()
+        if (sweep := ClaimRunFolder.sweep) is not None:
+            if sweep.has_begun():  # a search may ask for what cannot be composed after many trials
+                conclude()
+            else:
+                sweep.withdraw()
         raise
     except BaseException:
         conclude()
@@ -70,15 +73,15 @@ class Refused(SystemExit):
 
 def conclude() -> str:
     """Reports on this process's sweep, if it has one; returns what is to be said about runs without a result."""
-    folder = ClaimRunFolder.sweep
-    if folder is None or not sweep.run_folders(folder):
+    sweep = ClaimRunFolder.sweep
+    if sweep is None or not run_folders(sweep.folder):
         return ""
     try:
-        return sweep_report.without_result(folder, sweep_report.report(folder), ClaimRunFolder.before)
+        return report.describe_failures(report.report(sweep.folder, sweep.before))
     except BrokenPipeError:
         hush()
     except KeyboardInterrupt:
-        print(f"interrupted; the report again: python -m makemore.sweeps.report {folder}", file=sys.stderr)
+        print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     return ""
 
@@ -88,8 +91,6 @@ def _call(entry: Callable[[], Any], conf: Path, config_name: str, full: bool) ->
     try:
         entry()
     except KeyboardInterrupt:
-        if ClaimRunFolder.command is None:
-            ClaimRunFolder.undo()  # unless a run has begun
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (Refusal, Exception) as raised:
@@ -97,40 +98,9 @@ def _call(entry: Callable[[], Any], conf: Path, config_name: str, full: bool) ->
         if isinstance(error, BrokenPipeError):
             return hush()
         sentence = explain(error, conf, config_name)
-        if sentence is not None:
-            ClaimRunFolder.undo()
         if full or sentence is None:
             raise
         raise Refused(f"error: {sentence}") from None
-
-
-def resumed(arguments: list[str], conf: Path) -> list[str]:
-    """The command line with what `resume_sweep=FOLDER` stands for: the command of that sweep, in its folder.
-
-    Whatever else is typed goes beside it, or in its place.
-
-    Raises:
-        UserError: the folder is not a sweep's, or `-m` is missing.
-    """
-    given = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{RESUME}=")]
-    if not given:
-        return arguments
-    name = given[-1].strip("\"'")
-    if not is_sweep(arguments):
-        raise UserError(f"{RESUME}={name} goes on with a sweep, so it needs -m: python train.py -m {RESUME}={name}")
-    folder = Path(name)
-    ClaimRunFolder.resumed = folder
-    flags = [argument for argument in arguments if argument.startswith("-") or "=" not in argument]
-    typed = {key_of(argument): argument for argument in arguments if argument not in flags}
-    del typed[RESUME]
-    if sweep.DIR in typed:
-        raise UserError(f"{typed[sweep.DIR]} and {RESUME}={name} name two folders; leave out the first")
-    known, overrides = sweep.command(folder, conf)
-    recorded = {key_of(argument): argument for argument in overrides}
-    if "hydra/launcher" in typed:  # the other launcher's keys go with it
-        recorded = {key: argument for key, argument in recorded.items() if not key.startswith("hydra.launcher.")}
-    named = any(flag.startswith(("--config", "-cn", "-cd", "-cp")) for flag in flags)
-    return [*flags, *([] if named else known), *(recorded | typed).values()]
 
 
 @contextlib.contextmanager

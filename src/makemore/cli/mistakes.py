@@ -19,8 +19,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.cli.arguments import RESUME
 from makemore.errors import UnknownKeyError, UserError
+from makemore.sweeps.command import RESUME
 
 NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
 # OmegaConf's names for types, in plain English.

@@ -1,19 +1,18 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
 import contextlib
-import shutil
+import itertools
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple
 
-from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore.config.check import checked
 from makemore.errors import Refusal, UserError
-from makemore.sweeps import sweep
+from makemore.sweeps import command
+from makemore.sweeps.folder import COMMAND, list_texts, run_folders
 
 try:
     import fcntl
@@ -22,108 +21,96 @@ except ImportError:  # Windows has none
 
 # Held while a sweep runs.
 LOCK = ".lock"
+# What names the folders of a sweep's runs.
+SUBDIR = "${run_name:}"
+
+
+class OpenSweep(NamedTuple):
+    """The sweep that this process runs."""
+
+    folder: Path
+    before: frozenset[str]  # the names of the runs that it had
+    command: bytes | None  # its multirun.yaml before this command; None if the sweep is new
+    lock: IO[str]
+
+    def has_begun(self) -> bool:
+        """Whether this process has begun a run that the sweep did not have."""
+        return any(run.name not in self.before for run in run_folders(self.folder))
+
+    def withdraw(self) -> None:
+        """Takes back a command that was refused: the folder is as it was, or gone if it was new."""
+        if self.command is not None:
+            (self.folder / COMMAND).write_bytes(self.command)
+            return
+        for name in (COMMAND, LOCK, command.STUDY):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a launcher has put something into it
+            self.folder.rmdir()
 
 
 class ClaimRunFolder(Callback):
     """A Hydra callback: checks the configuration, then makes the run's folder, before Hydra writes into it.
 
     Making a folder either succeeds or finds one there, whatever other processes do. So of two runs that start in the
-    same second one gets the name and the other the name with `-2`. A folder that was named by hand is refused if
-    there is anything in it, but for the sweep that is to go on.
+    same second one gets the name and the other the name with `-2`. A folder named by hand must be empty, but a sweep
+    may continue an earlier one.
 
     Attributes:
-        sweep: the folder of this process's sweep, if it has one.
-        resumed: the folder of the sweep that is to go on, if one is.
-        before: the names of the runs that were there when this process began.
-        lock: the open file that keeps other processes out of the sweep's folder.
-        command: what said there before what the sweep is.
-        made: the folders above it that were made for it, the innermost first.
+        sweep: this process's sweep, if it has one; Hydra gives callbacks no other way to hand it on.
     """
 
-    sweep: ClassVar[Path | None] = None
-    resumed: ClassVar[Path | None] = None
-    before: ClassVar[set[str]] = set()
-    lock: ClassVar[IO[str] | None] = None
-    command: ClassVar[bytes | None] = None
-    made: ClassVar[list[Path]] = []
+    sweep: ClassVar[OpenSweep | None] = None
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Before a single run."""
+        try:
+            checked(without_hydra(config))
+        except (UserError, OmegaConfBaseException) as error:
+            raise Refusal(error) from error
         self._claim(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Before a sweep."""
-        # Unresolved: a run's own number is known only where it runs.
+        # Unresolved: a run's own name is known only where it runs.
         subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
-        if subdir != sweep.NEW:
-            named = "the folders of its runs are named for what tells these apart; hydra.sweep.dir=FOLDER names its own"
-            raise Refusal(UserError(f"{sweep.SUBDIR}={subdir} cannot be set for a sweep: {named}"))
-        trials = config.hydra.sweeper.get("n_trials")
-        if isinstance(trials, int) and trials < 1:
+        if subdir != SUBDIR:
+            named = "its runs' folders are named after the settings that vary; hydra.sweep.dir=FOLDER names its own"
+            raise Refusal(UserError(f"hydra.sweep.subdir={subdir} cannot be set for a sweep: {named}"))
+        if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
             raise Refusal(UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1"))
-        if self.resumed is None:
-            self._claim(config, "sweep")
         # Other machines see it under the same path, if at all.
-        ClaimRunFolder.sweep = folder = Path(self.resumed or config.hydra.sweep.dir).absolute()
-        before = sweep.run_folders(folder)
-        ClaimRunFolder.before = {run.name for run in before}
-        taken = [sweep.number_of(run) for run in before]
-        constant = sweep.constant_keys(sweep.texts(config.hydra.overrides.task), list(map(sweep.overrides_of, before)))
-        first = max([sweep.size(config.hydra), *(number + 1 for number in taken)])
+        folder = self._claim(config, "sweep").absolute()
+        written = folder / COMMAND
+        before = frozenset(run.name for run in run_folders(folder))
+        lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
+        ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
+        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task))
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
-            # Each job is composed anew, from this list and its own. A run is named for what tells it from the others.
-            quoted = str(folder).replace("'", "\\'")
-            config.hydra.overrides.hydra += [f"{sweep.DIR}='{quoted}'", f"{sweep.NAMES}=[{','.join(constant)}]"]
-            if taken:
-                numbers = ",".join(map(str, taken))
-                config.hydra.overrides.hydra += [f"{sweep.SUBDIR}=${{run_name:{first},[{numbers}]}}"]
-        ClaimRunFolder.lock = only_here(folder)
-        written = folder / sweep.COMMAND
-        ClaimRunFolder.command = written.read_bytes() if written.exists() else None
-        # Not every sweeper writes down what the sweep was.
+            # Each job is composed from this list and its own.
+            config.hydra.overrides.hydra += [
+                command.set_key(command.DIR, str(folder)),
+                f"{command.EXCLUDED}=[{','.join(constant)}]",
+            ]
+        # Not every sweeper writes it.
         OmegaConf.save(config, written)
 
-    @classmethod
-    def begun(cls) -> bool:
-        """Whether this process has begun a run that its sweep did not have."""
-        return cls.sweep is not None and any(run.name not in cls.before for run in sweep.run_folders(cls.sweep))
-
-    @classmethod
-    def undo(cls) -> None:
-        """Leaves the folder of a sweep that was refused as it was, or not at all if it was new."""
-        if cls.sweep is None or cls.lock is None or cls.begun():
-            return
-        if cls.command is not None:
-            (cls.sweep / sweep.COMMAND).write_bytes(cls.command)
-        elif {path.name for path in cls.sweep.iterdir()} <= {sweep.COMMAND, sweep.STUDY, LOCK}:
-            shutil.rmtree(cls.sweep)
-            cls.sweep = None
-            for parent in cls.made:
-                with contextlib.suppress(OSError):  # another's is in it by now
-                    parent.rmdir()
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """After each run: one of a sweep whose folder is on another machine takes along what it left."""
-        away = config.hydra.mode is RunMode.MULTIRUN and not Path(config.hydra.sweep.dir, sweep.COMMAND).exists()
-        job_return.left = sweep.pack(Path(config.hydra.runtime.output_dir)) if away else None  # type: ignore[attr-defined]
-
-    def _claim(self, config: DictConfig, kind: str) -> None:
-        key = f"hydra.{kind}.dir"
-        by_hand = any(override.startswith(f"{key}=") for override in sweep.texts(config.hydra.overrides.hydra))
+    def _claim(self, config: DictConfig, kind: str) -> Path:
+        key = f"hydra.{kind}.dir="
+        by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
         try:
-            if kind == "run":
-                checked(without_hydra(config))
             folder = Path(config.hydra[kind].dir)
-            ClaimRunFolder.made = [parent for parent in folder.parents if not parent.exists()]
-            claimed = claim(folder, f"{key}=" if by_hand else None)
+            if by_hand and kind == "sweep" and (folder / COMMAND).exists():
+                return folder
+            folder = claim(folder, key if by_hand else None)
         except (UserError, OmegaConfBaseException) as error:
             raise Refusal(error) from error
         with read_write(config), open_dict(config):
-            config.hydra[kind].dir = str(claimed)
+            config.hydra[kind].dir = str(folder)
+        return folder
 
 
-def only_here(folder: Path) -> IO[str]:
+def lock_folder(folder: Path) -> IO[str]:
     """A lock on a sweep's folder that lasts as long as this process and its forks.
 
     Raises:
@@ -152,11 +139,11 @@ def claim(path: Path, named_as: str | None) -> Path:
 
     Args:
         path: the folder.
-        named_as: the key that it was named with by hand, such as `hydra.run.dir=`; None for a name of our own, which
-            gives way to one that is there by `-2`, `-3`, …
+        named_as: how it was named by hand, such as `hydra.run.dir=`; then it must be empty. None: `-2`, `-3`, … is
+            added if there is one already.
 
     Raises:
-        UserError: a folder that was named by hand holds something, or no folder can be made there.
+        UserError: a folder that was named by hand is not empty, or no folder can be made there.
     """
     try:
         if named_as is not None:
@@ -167,13 +154,11 @@ def claim(path: Path, named_as: str | None) -> Path:
                 )
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        candidate, number = path, 1
-        while True:
-            try:
+        for number in itertools.count(1):
+            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with contextlib.suppress(FileExistsError):
                 candidate.mkdir()
-                return candidate
-            except FileExistsError:
-                number += 1
-                candidate = path.with_name(f"{path.name}-{number}")
+                break
+        return candidate
     except OSError as error:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error

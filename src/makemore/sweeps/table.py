@@ -2,161 +2,148 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+from makemore.config.status import Status
 from makemore.errors import UserError
-from makemore.sweeps import sweep
-from makemore.sweeps.sweep import DIVERGED, ERROR, FAILED, FINISHED, INTERRUPTED, MISSING, UNFINISHED
+from makemore.sweeps import command
+from makemore.sweeps.folder import ERROR, loss_of, read_metrics, read_overrides, run_folders
 
 
-class Run(NamedTuple):
-    """One row of the table.
+@dataclass(frozen=True)
+class Run:
+    """One row of the table; losses and counts that are not known are nan."""
 
-    Attributes:
-        number: its number in the sweep; None if it has not begun.
-        overrides: what was typed for it, by key.
-        status: `finished`, `diverged`, `interrupted`, `failed`, `unfinished` or `missing`.
-        dev: its best dev loss, infinite without one.
-        train: its train loss at the end, nan without one.
-        last_dev: its dev loss at the end, nan without one.
-        parameters: how many; None if that is not known.
-        seconds: of training; None if that is not known.
-        error: why it failed, in a sentence, or nothing.
-        folder: its folder's name, or nothing.
-    """
-
-    number: int | None
-    overrides: dict[str, str]
-    status: str
-    dev: float = math.inf
+    overrides: dict[str, str]  # by key
+    status: Status
+    asked: bool = True  # whether the sweep's latest command asks for it
+    folder: str = ""  # its name
+    error: str = ""  # why it failed, in a sentence
+    dev: float = math.inf  # the best
+    last_dev: float = math.nan  # at the end, like train
     train: float = math.nan
-    last_dev: float = math.nan
-    parameters: int | None = None
-    seconds: float | None = None
-    error: str = ""
-    folder: str = ""
+    parameters: float = math.nan
+    seconds: float = math.nan  # of training
 
 
-def gather(folder: Path) -> list[Run]:
+def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
     """Every run of a sweep: those that finished, from the lowest dev loss to the highest, and then all others.
 
+    Args:
+        folder: the sweep's.
+        before: the names of runs that were there before the latest command.
+
     Raises:
-        UserError: the folder is not there, or not a sweep's.
+        UserError: the folder does not exist, or is not a sweep's.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; name a sweep's, such as outputs/multirun/DATE/TIME-mlp")
-    runs = [_row(run) for run in sweep.run_folders(folder)]
-    begun = [run.overrides for run in runs]
-    runs += [
-        Run(None, overrides, MISSING) for overrides in map(by_key, sweep.planned(folder)) if overrides not in begun
-    ]
+    planned = [_by_key(overrides) for overrides in command.plan(folder)]
+    runs, begun = [], []
+    for run in run_folders(folder):
+        begun.append(overrides := _by_key(read_overrides(run)))
+        asked = overrides in planned if planned else run.name not in before
+        runs.append(Run(overrides, asked=asked, folder=run.name, **_read_results(run)))
+    runs += [Run(overrides, Status.missing) for overrides in planned if overrides not in begun]
     if not runs:
-        raise UserError(
-            f"{folder} holds no runs of a sweep; name a sweep's folder, such as outputs/multirun/DATE/TIME-mlp"
-        )
-    order = [FINISHED, INTERRUPTED, DIVERGED, FAILED, UNFINISHED, MISSING]
-
-    def place(run: Run) -> tuple[bool, float, int, float]:
-        # What was cut short is no result, however low its loss.
-        number = math.inf if run.number is None else run.number
-        return run.status != FINISHED, run.dev, order.index(run.status), number
-
-    return sorted(runs, key=place)
+        raise UserError(f"{folder} holds no runs of a sweep; name one such as outputs/multirun/DATE/TIME-mlp")
+    order = list(Status)
+    # A run that was cut short is no result, however low its loss.
+    return sorted(runs, key=lambda run: (run.status != Status.finished, run.dev, order.index(run.status)))
 
 
-def _row(run: Path) -> Run:
-    overrides, metrics = by_key(sweep.overrides_of(run)), sweep.read_metrics(run)
-    row = Run(sweep.number_of(run), overrides, UNFINISHED, folder=run.name)
-    if metrics is not None:
-        return row._replace(
-            status=str(metrics["status"]),
-            dev=sweep.loss_of(metrics),
-            train=math.nan if metrics.get("train_loss") is None else metrics["train_loss"],
-            last_dev=math.nan if metrics.get("dev_loss") is None else metrics["dev_loss"],
-            parameters=metrics.get("parameters"),
-            seconds=metrics.get("fit_seconds"),
-        )
+def _read_results(run: Path) -> dict[str, Any]:
+    if (metrics := read_metrics(run)) is not None:
+        names = {"last_dev": "dev_loss", "train": "train_loss", "parameters": "parameters", "seconds": "fit_seconds"}
+        numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
+        return {"status": Status(metrics["status"]), "dev": loss_of(metrics), **numbers}
     if (run / ERROR).exists():
         error = (run / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-        return row._replace(status=FAILED, error=error)
-    return row
+        return {"status": Status.failed, "error": error}
+    return {"status": Status.unfinished}
 
 
-def by_key(overrides: Iterable[str]) -> dict[str, str]:
+def _by_key(overrides: Iterable[str]) -> dict[str, str]:
     return {key.lstrip("+"): value for key, _, value in (each.partition("=") for each in overrides)}
 
 
-def varied(runs: Iterable[Run]) -> list[str]:
-    """The keys that not all runs have the same value for, in the order in which they were typed."""
-    runs = list(runs)
+def list_varied_keys(runs: Sequence[Run]) -> list[str]:
+    """The keys that differ between runs, in the order in which they were typed."""
     keys = dict.fromkeys(key for run in runs for key in run.overrides)
     return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
 
 
-def setting_keys(keys: Iterable[str]) -> list[str]:
-    """Those that say what a run is, without the one that only says where its chance begins."""
-    return [key for key in keys if key != "seed"]
+def select_results(runs: Iterable[Run]) -> list[Run]:
+    """The runs that finished with a dev loss."""
+    return [run for run in runs if run.status == Status.finished and math.isfinite(run.dev)]
 
 
-def by_setting(runs: Iterable[Run]) -> list[list[Run]]:
-    """Groups of runs that differ in nothing but the seed."""
-    runs = list(runs)
-    keys = setting_keys(varied(runs))
+def group_by_setting(runs: Sequence[Run]) -> list[list[Run]]:
+    """Groups of runs that differ in nothing but the seed, from the lowest mean dev loss to the highest."""
+    keys = [key for key in list_varied_keys(runs) if key != "seed"]
     groups: dict[tuple[str | None, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.overrides.get(key) for key in keys), []).append(run)
-    return list(groups.values())
+    return sorted(groups.values(), key=mean_dev)
 
 
-class Setting(NamedTuple):
-    """The runs that differ in nothing but the seed.
-
-    Attributes:
-        overrides: what they have in common, of the keys that vary.
-        runs: how many have a dev loss.
-        dev: (mean, standard deviation, lowest, highest) of their best dev losses.
-        train: the mean of their train losses.
-    """
-
-    overrides: dict[str, str]
-    runs: int
-    dev: tuple[float, float, float, float]
-    train: float
+def mean_dev(runs: Iterable[Run]) -> float:
+    """The mean of runs' best dev losses."""
+    return statistics.fmean(run.dev for run in runs)
 
 
-def over_seeds(runs: Sequence[Run]) -> list[Setting]:
-    """Each setting with its spread over seeds, from the lowest mean to the highest; nothing if no seed varies."""
-    keys = varied(runs)
+def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list[str]]:
+    """The cells of the table of runs, the first row the head, the last column the folders' names."""
+    moved = any(run.last_dev > run.dev + 5e-5 for run in runs)
+    columns: dict[str, list[str]] = {key: [run.overrides.get(key, "") for run in runs] for key in keys}
+    columns["dev"] = [_format(run.dev, digits) for run in runs]
+    if moved:
+        columns["last dev"] = [_format(run.last_dev, digits) for run in runs]
+    columns["train"] = [_format(run.train, digits) for run in runs]
+    columns["parameters"] = [_format(run.parameters, 0) for run in runs]
+    columns["seconds"] = [_format(run.seconds, 1) for run in runs]
+    columns["status"] = [run.status for run in runs]
+    columns["error"] = [run.error for run in runs]
+    columns["folder"] = [run.folder for run in runs]
+    return [list(columns), *map(list, zip(*columns.values(), strict=True))]
+
+
+def tabulate_seeds(runs: Sequence[Run]) -> list[list[str]]:
+    """The cells of the table of settings with their spread over seeds; no rows if no seed varies."""
+    keys = list_varied_keys(runs)
     if "seed" not in keys:
         return []
-    settings = []
-    for group in by_setting(run for run in runs if run.status == FINISHED and math.isfinite(run.dev)):
-        common = {key: group[0].overrides.get(key, "") for key in setting_keys(keys)}
+    keys.remove("seed")
+    rows = [[*keys, "seeds", "mean dev", "+-", "lowest", "highest", "mean train"]]
+    for group in group_by_setting(select_results(runs)):
         losses = [run.dev for run in group]
         spread = statistics.stdev(losses) if len(losses) > 1 else math.nan
-        mean = statistics.fmean(losses)
         train = statistics.fmean(run.train for run in group)
-        settings.append(Setting(common, len(group), (mean, spread, min(losses), max(losses)), train))
-    return sorted(settings, key=lambda setting: setting.dev[0])
+        numbers = (mean_dev(group), spread, min(losses), max(losses), train)
+        settings = (group[0].overrides.get(key, "") for key in keys)
+        rows.append([*settings, str(len(group)), *(_format(number, 4) for number in numbers)])
+    return rows if len(rows) > 1 else []
 
 
-def short(text: str, widest: int) -> str:
-    """A cell that fits: fractions with four digits where they have many more, and long texts cut."""
+def _format(number: float, digits: int) -> str:
+    if not math.isfinite(number):
+        return ""
+    return f"{number:.{digits}f}" if digits == 0 or abs(number) < 1e5 else f"{number:.3g}"
+
+
+def shorten(text: str, widest: int) -> str:
+    """A cell that fits: long fractions get four digits, and long texts are cut."""
     if len(text) > 9 and is_number(text) and not text.lstrip("-").isdigit():
         return f"{float(text):.4g}"
     return text if len(text) <= widest else text[: widest - 3] + "..."
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number."""
-    return not math.isnan(as_number(text))
-
-
-def as_number(text: str) -> float:
-    """The number that a text is; nan if it is none."""
+    """Whether a text is a finite number."""
     try:
-        return float(text)
+        return math.isfinite(float(text))
     except ValueError:
-        return math.nan
+        return False

@@ -30,7 +30,6 @@ from tqdm import tqdm
 from makemore.inference import sampling
 from makemore.models import file as checkpoint
 from makemore.randomness import Stream, generator
-from makemore.sweeps import pool
 from makemore.training.models import Ngram
 from makemore.training.module import DescendingModule, LanguageModule, mean_loss
 from makemore.views import context_table, lr_range, plots
@@ -77,7 +76,7 @@ def show(trainer: L.Trainer, pl_module: LanguageModule, name: str, figure: Figur
 
 
 class Progress(L.Callback):
-    """One progress line that counts optimizer steps, with the latest train and dev loss; a sweep's line hears of it."""
+    """One progress line that counts optimizer steps, with the latest train and dev loss."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Opens the line; where nobody watches a terminal, it is written ten seconds apart."""
@@ -96,7 +95,6 @@ class Progress(L.Callback):
         self._shown["train"] = f"{outputs['losses'].mean():.4f}"
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update(len(outputs["losses"]))
-        pool.tell(self._bar.n / self._bar.total)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: LanguageModule) -> None:  # type: ignore[override]
         """Shows the new dev loss."""

@@ -1,0 +1,135 @@
+"""What a sweep's command asks for: which runs, where each writes, and what `resume_sweep=FOLDER` stands for."""
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from makemore.config.check import file_name
+from makemore.errors import UserError
+from makemore.sweeps import pool
+from makemore.sweeps.folder import COMMAND, UNREADABLE, list_texts, read_overrides, run_folders
+
+RESUME, DIR = "resume_sweep", "hydra.sweep.dir"
+# Keys that do not name runs' folders.
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
+# Where Optuna keeps its trials.
+STUDY = "study.db"
+
+
+def register() -> None:
+    """Makes known the resolvers that the configurations of sweeps use."""
+    for resolver in (run_name, study_url, count_runs):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
+
+
+def run_name(*, _root_: DictConfig) -> str:
+    """The name of a run's folder in its sweep: the one that it has already, or a new one from the settings that vary.
+
+    Args:
+        _root_: the run's configuration with Hydra's part, from OmegaConf.
+    """
+    hydra = _root_.hydra
+    folder, overrides = Path(hydra.sweep.dir), sorted(list_texts(hydra.overrides.task))
+    for run in run_folders(folder):
+        if sorted(read_overrides(run)) == overrides:
+            return run.name
+    name = make_name(hydra.job.override_dirname or str(hydra.job.num))
+    # The settings that vary now may be those of another run in an earlier command.
+    return make_name(",".join(overrides)) if (folder / name).exists() else name
+
+
+def make_name(text: str) -> str:
+    """A text as the name of a folder; where the file system does not take it as it is, a checksum tells it apart."""
+    name = file_name(text)
+    return name if name == text else f"{name}-{zlib.crc32(text.encode()):08x}"
+
+
+def study_url(folder: str) -> str:
+    """Where a search keeps its trials, as SQLAlchemy takes it, whatever characters the path has."""
+    return f"sqlite:///file:{quote(str(Path(folder).absolute() / STUDY))}?uri=true"
+
+
+def count_runs(folder: str) -> int:
+    """How many runs a sweep has: seeds a search's sampler, which must not draw the same trials again."""
+    return len(run_folders(Path(folder)))
+
+
+def plan(folder: Path) -> list[list[str]]:
+    """The overrides of every run that a sweep's latest command asks for; none for a search, which finds its own."""
+    values: dict[str, list[str]] = {}
+    try:
+        hydra = OmegaConf.load(folder / COMMAND).hydra
+        if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
+            return []
+        for each in parse(list_texts(hydra.overrides.task)):
+            sweep = each.is_sweep_override()
+            texts = each.sweep_string_iterator() if sweep else [each.get_value_element_as_str()]
+            values[each.key_or_group] = [f"{each.get_key_element()}={text}" for text in texts]
+    except (*UNREADABLE, HydraException):
+        return []
+    return [list(run) for run in dict.fromkeys(itertools.product(*values.values()))]
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra understands them."""
+    parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
+    return parsed
+
+
+def list_constant_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys to which a sweep's command gives a single value, unless no other varies."""
+    parsed = parse(overrides)
+    constant = [each.key_or_group for each in parsed if not each.is_sweep_override()]
+    return constant if len(constant) < len(parsed) or "sweep" in constant else []  # a search varies what it likes
+
+
+def set_key(key: str, text: str) -> str:
+    """An override in Hydra's grammar, whatever characters the text has."""
+    escaped = text.replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """A command line with `resume_sweep=FOLDER` replaced by that sweep's recorded command and `hydra.sweep.dir=FOLDER`.
+
+    Anything else that is typed is added, or replaces the recorded value of its key.
+
+    Raises:
+        UserError: the folder is not a sweep's.
+    """
+    typed = {_key_of(argument): argument for argument in arguments if _is_override(argument)}
+    if RESUME not in typed:
+        return arguments
+    folder = typed.pop(RESUME).partition("=")[2].strip("\"'")
+    typed[DIR] = set_key(DIR, folder)
+    try:
+        hydra = OmegaConf.load(Path(folder) / COMMAND).hydra
+        recorded = [*list_texts(hydra.overrides.hydra), *list_texts(hydra.overrides.task)]
+        sources = hydra.runtime.config_sources
+        flags = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+        flags.append(f"--config-name={hydra.job.config_name}")
+    except UNREADABLE:
+        raise UserError(
+            f"{RESUME}={folder} is not a sweep's folder: it has no readable {COMMAND}; name one such as "
+            "outputs/multirun/DATE/TIME-mlp"
+        ) from None
+    if "hydra/launcher" in typed:  # the recorded settings are another launcher's
+        recorded = [each for each in recorded if not each.startswith("hydra.launcher.")]
+    flags += [argument for argument in arguments if not _is_override(argument)]
+    return [*flags, *({_key_of(each): each for each in recorded} | typed).values()]
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument and not argument.startswith("-")
+
+
+def _key_of(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")

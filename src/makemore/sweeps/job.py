@@ -1,0 +1,86 @@
+"""One run of a sweep: skipped if it ended before with the same configuration; if it fails, the others go on."""
+
+import itertools
+import logging
+import math
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from makemore.config.check import replayable
+from makemore.config.status import ENDED
+from makemore.errors import UserError
+from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics
+
+log = logging.getLogger(__name__)
+
+# What Hydra has put into a run's folder before the run begins.
+PREPARED = (".hydra", "train.log")
+
+
+def run(folder: Path, nodes: DictConfig, train: Callable[[], float]) -> float:
+    """Trains, unless this run has ended before; leaves `error.txt` if that fails.
+
+    Args:
+        folder: the run's.
+        nodes: its configuration as Hydra composed it.
+        train: trains, and returns the best dev loss.
+
+    Returns:
+        the best dev loss; infinite if the run failed.
+    """
+    try:
+        if (earlier := find_loss(folder, nodes)) is not None:
+            return earlier
+        set_aside(folder)
+        return train()
+    except UserError as error:
+        leave_error(folder, str(error))
+    except Exception as error:
+        leave_error(folder, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    return math.inf
+
+
+def find_loss(folder: Path, nodes: DictConfig) -> float | None:
+    """The best dev loss of a run that has ended in this folder with the same configuration, or None."""
+    metrics = read_metrics(folder)
+    try:
+        same = (folder / "config.yaml").read_text(encoding="utf-8") == replayable(nodes)
+    except (OSError, ValueError):
+        return None
+    return loss_of(metrics) if same and metrics is not None and metrics["status"] in ENDED else None
+
+
+def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:
+    """Moves what an earlier attempt left into `earlier-N` inside the folder, so that nothing is lost or mistaken.
+
+    TensorBoard's files are renamed, or it would show the attempt as one more run.
+
+    Args:
+        folder: the run's.
+        prepared: what belongs to the new attempt already.
+    """
+    left = [path for path in folder.iterdir() if path.name not in prepared and not path.name.startswith("earlier-")]
+    if left:
+        numbered = (folder / f"earlier-{number}" for number in itertools.count(1))
+        earlier = next(path for path in numbered if not path.exists())
+        earlier.mkdir()
+        for path in left:
+            path.rename(earlier / path.name.replace("tfevents", "tf-events"))
+
+
+def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None:
+    """Writes why a run failed into its folder.
+
+    Args:
+        folder: the run's; a run that was killed may not have made it.
+        error: why, the first line a sentence.
+        overrides: the run's, in case Hydra has not written them.
+    """
+    if overrides and not (folder / OVERRIDES).exists():
+        (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(list(overrides)), folder / OVERRIDES)
+    (folder / ERROR).write_text(error.strip() + "\n", encoding="utf-8")
+    log.error(f"error: {error}")

@@ -8,8 +8,7 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
-    from makemore.config import check as config
-    from makemore.config import schema as schemas
+    from makemore.config import compose
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -17,25 +16,27 @@ except ModuleNotFoundError as missing:
 
 CONF = Path(__file__).parent.resolve() / "conf"
 OUTPUTS = Path("outputs")
-config.register()
+compose.register()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="sample")
 def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with cli.job():
-        settings: schemas.SampleConfig = config.checked(nodes)
+        settings = compose.check_sample(nodes)
         with cli.heavy_imports():
             from makemore.errors import UserError
             from makemore.inference import sampling
-            from makemore.models import file as checkpoint
+            from makemore.models import model_file
             from makemore.randomness import Stream, fresh_seed, generator
 
-        path = checkpoint.file_of(Path(settings.checkpoint) if settings.checkpoint else checkpoint.newest(OUTPUTS))
-        model = checkpoint.load(path)
+        path = (
+            model_file.find_file(Path(settings.checkpoint)) if settings.checkpoint else model_file.find_newest(OUTPUTS)
+        )
+        model = model_file.load(path)
         seed = fresh_seed() if settings.seed is None else settings.seed
         printed = 0
-        for name, known in sampling.names(
+        for name, known in sampling.sample(
             model,
             settings.n,
             generator(seed, Stream.sampling),

@@ -12,8 +12,10 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
-    from makemore.config import check as config
+    from makemore.cli.run_folder import keep_configuration
+    from makemore.config import compose
     from makemore.config.status import Status
+    from makemore.models import registry
     from makemore.sweeps import command, job
     from makemore.sweeps.folder import loss_of
 except ModuleNotFoundError as missing:
@@ -22,7 +24,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 CONF = Path(__file__).parent.resolve() / "conf"
-config.register()
+compose.register()
 command.register()
 
 
@@ -38,12 +40,13 @@ def train(nodes: DictConfig) -> float:
 
 def run(nodes: DictConfig, folder: Path) -> float:
     """Checks the settings, trains, and returns the best dev loss."""
-    settings = config.checked(nodes)
+    config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with cli.heavy_imports():
         from makemore.training import run as training
 
-    metrics = training.run(settings, nodes, folder)
+    keep_configuration(compose.replayable(nodes), folder)
+    metrics = training.run(config, folder)
     if metrics["status"] == Status.interrupted:
         raise KeyboardInterrupt
     return loss_of(metrics)

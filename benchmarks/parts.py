@@ -22,12 +22,13 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
 from benchmarks import measuring
-from makemore.config import check as config
-from makemore.config.schema import Init
+from makemore.config import compose as configuration
 from makemore.data.windows import Windows
+from makemore.models import registry
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
-from makemore.training import models
+from makemore.models.mlp.config import Init
+from makemore.models.mlp.model import Model
 from makemore.training import run as training
 
 ROOT = Path(__file__).parent.parent
@@ -119,18 +120,18 @@ def whole_run(steps: int = 200_000) -> dict[str, float]:
 
         return wrapped
 
-    config.register()
+    configuration.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         nodes = compose("train", [f"steps={steps}"])
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.multiple(models.MLP, take_steps=timed("compiled steps", models.MLP.take_steps)),
+        mock.patch.multiple(Model, descend=timed("compiled steps", Model.descend)),
         mock.patch.multiple(Windows, gather=timed("gathering examples", Windows.gather)),
         mock.patch.multiple(
             _EvaluationLoop, run=timed("evaluations, with checkpoints and samples", _EvaluationLoop.run)
         ),
     ):
-        metrics = training.run(config.checked(nodes), nodes, Path(folder))
+        metrics = training.run(configuration.check_run(nodes, registry.config_of), Path(folder))
     rest = metrics["fit_seconds"] - sum(spent.values())
     return {**spent, "Lightning, schedule, log, progress bar": rest, "fit": metrics["fit_seconds"]}
 

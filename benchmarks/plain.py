@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.data import corpus
+from makemore.data.split import split
 
 Parameters = list[Tensor]
 
@@ -85,7 +86,7 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, default=200_000)
     steps = arguments.parse_args().steps
     torch.set_num_threads(1)
-    train_names, _, _ = corpus.split(corpus.read(corpus.BUNDLED), [0.8, 0.1, 0.1], seed=42)
+    train_names, _, _ = split(corpus.read(corpus.BUNDLED), [0.8, 0.1, 0.1], seed=42)
     ids = id_of(train_names)
     contexts, targets = double_loop(train_names, ids, 3)
     p = parameters(len(ids))

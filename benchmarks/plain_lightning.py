@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import plain
 from makemore.data import corpus
+from makemore.data.split import split
 
 
 class Tutorial(L.LightningModule):
@@ -60,7 +61,7 @@ def main() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    train_names, dev_names, _ = corpus.split(corpus.read(corpus.BUNDLED), [0.8, 0.1, 0.1], seed=42)
+    train_names, dev_names, _ = split(corpus.read(corpus.BUNDLED), [0.8, 0.1, 0.1], seed=42)
     ids = plain.id_of(train_names)
     examples = TensorDataset(*plain.double_loop(train_names, ids, 3))
     dev_examples = TensorDataset(*plain.double_loop(dev_names, ids, 3))

@@ -84,13 +84,14 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     import torch
     from hydra import compose, initialize_config_dir
 
-    from makemore.config import check as config
+    from makemore.config import compose as configuration
+    from makemore.models import registry
     from makemore.models.mlp import numba_steps as compiled
     from makemore.training import execution
     from makemore.training import run as training
-    from makemore.training.models import MLP
+    from makemore.training.steps import take_steps
 
-    config.register()
+    configuration.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         nodes = compose(
             "train",
@@ -104,26 +105,25 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
                 "schedule.lr=0.01",
             ],
         )
-    settings = config.checked(nodes)
+    config = configuration.check_run(nodes, registry.config_of)
     compiled.prepare()
     forget_peak()
     before = peak()
     started = time.perf_counter()
-    data = training.prepare(settings)
+    data = training.read_data(config)
     reading = time.perf_counter() - started
-    chosen = execution.choose(settings, data)
-    training.make_ready(chosen, data)
-    module = training.make_module(settings, nodes, data, chosen)
-    assert isinstance(module, MLP)
-    optimizer = module.configure_optimizers()
-    module.on_fit_start()
-    items = iter(data.minibatches)
+    model = training.make_model(config, data.dataset, data.block_size)
+    chosen = execution.choose(config, model, point["batch_size"])
+    torch.set_num_threads(chosen.threads)
+    data.deal(execution.plan_calls(config, chosen), "cpu")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    items = iter(data.train_dataloader())
     paces: list[float] = []  # seconds a step, of every call but the first, which warms up
     until, batch = time.perf_counter() + SECONDS, next(items)
     while len(paces) < 4 or time.perf_counter() < until:
-        module.learning_rates = [0.01] * len(batch.targets)
+        rates = [0.01] * len(batch.targets)
         started = time.perf_counter()
-        losses = module.take_steps(optimizer, batch)
+        losses = take_steps(model, optimizer, batch, rates)
         batch = next(items)
         paces.append((time.perf_counter() - started) / len(losses))
         assert torch.isfinite(losses).all()
@@ -132,8 +132,8 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
         "us": statistics.median(paces[1:]) * 1e6,
         "bytes": peak() - before,
         "reading": reading,
-        "examples": len(data.train) + len(data.dev) + len(data.test),
-        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "examples": sum(map(len, (data.dataset.train, data.dataset.dev, data.dataset.test))),
+        "parameters": model.size(),
         "picked": str(chosen),
     }
 

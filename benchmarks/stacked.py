@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from benchmarks import measuring
-from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
+from makemore.models.mlp.config import Init
 
 VOCABULARY, BATCH = 27, 32
 SIZES = {

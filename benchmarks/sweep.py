@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 
 from benchmarks import measuring
-from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
+from makemore.models.mlp.config import Init
 from makemore.sweeps import pool
 
 ROOT = Path(__file__).parent.parent

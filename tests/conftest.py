@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from makemore.config import check as config
-from tests.helpers import REFERENCE, Run, Script, Train, composed, script_in
+from makemore.cli.run_folder import keep_configuration
+from makemore.config import compose as configuration
+from tests.helpers import FEW_NAMES, REFERENCE, Run, Script, Train, check, composed, script_in
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,14 @@ def lecture_names() -> Path:
         pytest.skip(
             f"the lecture's names.txt is neither in ../shared/data nor where MAKEMORE_DATA points ({REFERENCE})"
         )
+    return path
+
+
+@pytest.fixture
+def few_names(tmp_path: Path) -> Path:
+    """A file of thirty names, on which training and evaluating take no time."""
+    path = tmp_path / "few_names.txt"
+    path.write_text("\n".join(FEW_NAMES))
     return path
 
 
@@ -45,6 +54,7 @@ def train(tmp_path: Path) -> Train:
         nodes = composed("trainer.progress_bar=false", *overrides)
         folder = next(folders)
         folder.mkdir()
-        return Run(folder, training.run(config.checked(nodes), nodes, folder))
+        keep_configuration(configuration.replayable(nodes), folder)
+        return Run(folder, training.run(check(nodes), folder))
 
     return run

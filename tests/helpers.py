@@ -1,30 +1,39 @@
 """What several test modules share: seeded generators, tiny cases, composed configurations, runs of the scripts."""
 
+import contextlib
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hypothesis import strategies as st
 from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from makemore.config import check as config
-from makemore.config.schema import Init
+from makemore.config import compose as configuration
+from makemore.config.schema import TrainConfig
 from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
+from makemore.errors import UserError
+from makemore.models import registry
+from makemore.models.base import LanguageModel
 from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp.config import Init
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("MAKEMORE_DATA", ROOT.parent / "shared" / "data"))
 # A run that leaves no figures and no TensorBoard events.
 QUIET = ("logger=none", "callbacks=none")
+# A text on which runs take no time.
+FEW_NAMES = ["emma", "ava", "mia", "amelia", "ella", "eva", "liam", "lia", "ali", "mila"] * 3
 # Any Unicode text but surrogates, which no UTF-8 file can hold, and the boundary.
 DOCUMENTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1), min_size=1)
 
@@ -58,20 +67,59 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """The last checkpoint's parameters."""
+        """The last checkpoint's parameters and buffers, by the model's names."""
         content = torch.load(self.folder / "last.ckpt", weights_only=True)
         state: dict[str, Tensor] = content["state_dict"]
-        return state
+        return {name.removeprefix("model."): tensor for name, tensor in state.items()}
+
+    @property
+    def events(self) -> EventAccumulator:
+        """What the run wrote for TensorBoard."""
+        events = EventAccumulator(str(self.folder))
+        events.Reload()
+        return events
+
+    def points(self, tag: str) -> dict[int, float]:
+        """The points of one of TensorBoard's charts, by step."""
+        return {point.step: point.value for point in self.events.Scalars(tag)}
 
 
 Train = Callable[..., Run]
 
 
+def same_state(a: Run, b: Run) -> bool:
+    """Whether two runs ended with the same parameters and buffers, bit for bit."""
+    one, other = a.parameters, b.parameters
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@contextlib.contextmanager
+def refused(*named: object) -> Iterator[None]:
+    """Expects a UserError of one line that names these."""
+    with pytest.raises(UserError) as error:
+        yield
+    assert "\n" not in str(error.value)
+    for each in named:
+        assert str(each) in str(error.value)
+
+
+def build(name: str, vocabulary: int, block_size: int, seed: int = 1, **keys: Any) -> LanguageModel:
+    """A model with initial weights, without a run around it."""
+    model = registry.build(registry.config_of(name)(name, **keys), vocabulary, block_size)
+    model.initialize(seeded(seed))
+    return model
+
+
 def composed(*overrides: str) -> DictConfig:
     """The configuration of train.py with overrides, as Hydra hands it to the job."""
-    config.register()
+    configuration.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", list(overrides))
+
+
+def check(nodes: DictConfig) -> TrainConfig:
+    """The checked settings of a run."""
+    return configuration.check_run(nodes, registry.config_of)
 
 
 SEED = 2147483647

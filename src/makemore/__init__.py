@@ -1,20 +1,20 @@
-"""makemore: train neural probabilistic language models on names, look at what they learned, make new ones.
+"""makemore: train neural probabilistic language models on names, look at what they learned, generate new names.
 
-Read the modules in this order; imports only point up the list.
+Every folder is a layer. Read the modules in this order; each imports only from those before it.
 
-    errors, schemas, config         what may be typed, and how mistakes are answered
-    randomness                      where chance comes from
-    corpus, vocabulary, windows     a text file -> documents -> ids -> examples
-    mlp, compiled, graphs           the network's mathematics; as machine code, and as one recording for a GPU
-    bigram, ngram, mixture          the other models' mathematics
-    checkpoint, sampling            a trained model on disk, and new names from it; without Lightning
-    datamodule, schedule            the same for Lightning: data, learning rates,
-    module, models                  and what trains: in general, and each model
-    context_table                   what the table of counts would be for every length of context
-    lr_range, plots                 what a learning-rate search says; all figures
-    callbacks, diagnostics          what a person looks at while a model trains and afterwards
-    execution, members, training    what a run computes with, what a mixture is made of; one run, start to finish
-    folder, job, pool, command      many runs: on disk, one of them, several at once, what was asked for
-    table, figures, report          what they say together
-    run_folder, cli                 where a run writes, and how the two scripts speak to a person
+    errors, randomness
+    config: status, schema, compose
+    data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
+    models: base, registry, model_file
+    inference: sampling, evaluation
+    views: style, observed, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
+    views: lr_range
+    training: schedule, targets, distillation, steps, execution, memory, hyperparameters, module, callbacks, report, run
+    sweeps: folder, pool, progress, command, job, table, figures, report
+    cli: console, hydra_fixes, run_folder, arguments, mistakes, main
+
+`config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and
+batches. `models` holds what every model has, and a folder for each: `NAME/config`, `NAME/model` and its mathematics.
+`inference` draws names and measures losses; `views` has one file for each figure; `training` is one run, start to
+finish; `sweeps` is many runs; `cli` is how the scripts speak to a person.
 """

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.data import corpus
+from makemore.data.split import split
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from tests.helpers import DOCUMENTS
@@ -52,6 +53,6 @@ def test_lecture_split_has_the_published_numbers_of_examples(lecture_names: Path
     names = corpus.read(lecture_names)
     vocabulary = Vocabulary.from_documents(names)
     assert len(vocabulary) == 27
-    parts = corpus.split(names, [0.8, 0.1, 0.1], seed=42)
+    parts = split(names, [0.8, 0.1, 0.1], seed=42)
     sizes = [len(Windows.from_documents(part, vocabulary, block_size)) for part in parts]
     assert sizes == [182_625, 22_655, 22_866]

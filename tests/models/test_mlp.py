@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp.config import Init
+from makemore.training.distillation import mix_targets
 from tests.helpers import any_distributions, first_five_names, random_case, seeded, tanh_inputs
 
 SIZES = (st.integers(1, 40), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30), st.integers(1, 17))
@@ -50,7 +51,7 @@ def test_closed_form_gradients_are_autograds(
     vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool, distilled: bool
 ) -> None:
     p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
-    soft = mlp.distilled(targets, any_distributions(rows, vocabulary), 0.3) if distilled else None
+    soft = mix_targets(targets, any_distributions(rows, vocabulary), 0.3) if distilled else None
     mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
     expected = torch.autograd.grad(mlp.loss(p, contexts, targets if soft is None else soft, mask), p)
     gradients = mlp.Parameters(*(torch.full_like(parameter, math.nan) for parameter in p))
@@ -113,12 +114,12 @@ def test_dropout_keeps_the_expected_share_and_the_mean() -> None:
 
 def test_distilled_targets_are_between_the_targets_and_the_teacher() -> None:
     targets, teacher = torch.tensor([2, 0]), torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
-    assert torch.equal(mlp.distilled(targets, teacher, 0.0), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
-    assert torch.equal(mlp.distilled(targets, teacher, 1.0), teacher)
-    torch.testing.assert_close(mlp.distilled(targets, teacher, 0.5)[0], torch.tensor([0.25, 0.25, 0.5]))
+    assert torch.equal(mix_targets(targets, teacher, 0.0), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
+    assert torch.equal(mix_targets(targets, teacher, 1.0), teacher)
+    torch.testing.assert_close(mix_targets(targets, teacher, 0.5)[0], torch.tensor([0.25, 0.25, 0.5]))
 
 
 def test_learning_a_distribution_of_one_token_is_learning_that_token() -> None:
     p, contexts, targets = random_case(5, 2, 3, 7, 11)
-    one_hot = mlp.distilled(targets, any_distributions(11, 5), 0.0)
+    one_hot = mix_targets(targets, any_distributions(11, 5), 0.0)
     torch.testing.assert_close(mlp.loss(p, contexts, one_hot), mlp.loss(p, contexts, targets))

@@ -1,27 +1,77 @@
 import os
 import pickle
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from makemore.config.schema import Init
+from makemore.data.dataset import Dataset
 from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.models import file as checkpoint
-from makemore.models.mlp import formulas as mlp
+from makemore.models import model_file, registry
+from makemore.models.base import LanguageModel
+from makemore.models.mlp.config import Gradients, Init
+from makemore.models.model_file import KEY, TrainedModel
+from makemore.models.ngram.config import Smoothing
+from tests.helpers import build, refused
 
 VOCABULARY = Vocabulary((".", "a", "b", "é"))
+CONTEXTS = torch.tensor([[0, 0], [1, 3]])
 
 
-SETTINGS = {"model": "mlp", "block_size": 2}
+def mlp(block_size: int = 2) -> LanguageModel:
+    network = {"emb_dim": 3, "hidden": 5, "init": Init.normal, "dropout": 0.0, "gradients": Gradients.auto}
+    return build("mlp", 4, block_size, 1, **network)
 
 
-def content(**changes: Any) -> dict[str, Any]:
-    p = mlp.initial(4, 2, 3, 5, Init.normal, torch.Generator().manual_seed(1))
-    described = checkpoint.describe(VOCABULARY, SETTINGS, 7, torch.tensor([3]), [], ["a", "b"])
-    return {"state_dict": p._asdict(), checkpoint.KEY: described | changes}
+def bigram() -> LanguageModel:
+    return build("bigram", 4, 1)
+
+
+def wavenet() -> LanguageModel:
+    return build("wavenet", 4, 2, emb_dim=3, hidden=5)
+
+
+def ngram() -> LanguageModel:
+    windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
+    model = build("ngram", 4, 2, smoothing=Smoothing.kneser_ney, k=1.0, discount=None)
+    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], windows, windows, windows))
+    return model
+
+
+def mixture(*members: LanguageModel) -> LanguageModel:
+    described = [{"model": member.describe(), "block_size": member.block_size} for member in members]
+    model = build("mixture", 4, 2, members=described, weights=None)
+    state = {f"members.{i}.{name}": value for i, m in enumerate(members) for name, value in m.state_dict().items()}
+    weights = torch.full((len(members),), 1 / len(members), dtype=torch.float64)
+    model.load_state_dict(state | {"weights": weights})
+    return model
+
+
+def nested() -> LanguageModel:
+    return mixture(mixture(bigram(), ngram()), wavenet(), mlp(1))
+
+
+MODELS: dict[str, Callable[[], LanguageModel]] = {
+    "mlp": mlp,
+    "bigram": bigram,
+    "wavenet": wavenet,
+    "ngram": ngram,
+    "mixture": nested,
+}
+
+
+def content(model: LanguageModel | None = None, /, **changes: Any) -> dict[str, Any]:
+    """What a checkpoint holds, as far as it is read."""
+    model = model or mlp()
+    described = TrainedModel(model, VOCABULARY, {"model": "mlp"}, 7, torch.tensor([3]), ["a", "b"]).describe()
+    state = {f"{model_file.PREFIX}{name}": tensor for name, tensor in model.state_dict().items()}
+    return {"state_dict": state, KEY: described | changes}
 
 
 def saved(path: Path, what: Any) -> Path:
@@ -29,53 +79,84 @@ def saved(path: Path, what: Any) -> Path:
     return path
 
 
-def test_a_loaded_model_has_the_saved_ones_logits_and_description(tmp_path: Path) -> None:
-    original = content()
-    model = checkpoint.load(saved(tmp_path / "best.ckpt", original))
-    contexts = torch.tensor([[0, 0], [1, 3]])
-    assert torch.equal(model.logits(contexts), mlp.logits(mlp.Parameters(**original["state_dict"]), contexts))
-    assert (model.vocabulary, model.block_size, model.step) == (VOCABULARY, 2, 7)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loaded_model_has_the_saved_ones_logits_and_description(tmp_path: Path, name: str) -> None:
+    original = MODELS[name]().eval()
+    contexts = CONTEXTS[:, -original.block_size :]
+    model = model_file.load(saved(tmp_path / "best.ckpt", content(original)))
+    assert torch.equal(model.logits(contexts), original(contexts))
+    assert (model.vocabulary, model.block_size, model.step) == (VOCABULARY, original.block_size, 7)
     assert model.known.tolist() == [3]
+    assert model.model.size() == original.size()
+    assert model.model.describe() == original.describe()
 
 
 def test_a_folder_stands_for_its_best_checkpoint_and_else_for_its_last(tmp_path: Path) -> None:
     saved(tmp_path / "last.ckpt", content(step=2))
-    assert checkpoint.load(tmp_path).step == 2
+    assert model_file.load(tmp_path).step == 2
     saved(tmp_path / "best.ckpt", content(step=1))
-    assert checkpoint.load(tmp_path).step == 1
+    assert model_file.load(tmp_path).step == 1
 
 
 def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no checkpoint"):
-        checkpoint.newest(tmp_path)
-    for name, time in (("a/1", 300), ("multirun/b/2", 400), ("c/3", 200)):
+    with refused(tmp_path):
+        model_file.find_newest(tmp_path)
+    for name, at in (("a/1", 300), ("multirun/b/2", 400), ("c/3", 200)):
         (tmp_path / name).mkdir(parents=True)
-        os.utime(saved(tmp_path / name / "best.ckpt", content()), (time, time))
-    assert checkpoint.newest(tmp_path) == tmp_path / "multirun/b/2/best.ckpt"
+        os.utime(saved(tmp_path / name / "best.ckpt", content()), (at, at))
+    assert model_file.find_newest(tmp_path) == tmp_path / "multirun/b/2/best.ckpt"
 
 
 def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
-    with pytest.raises(UserError, match="there is no such file"):
-        checkpoint.load(path)
-    with pytest.raises(UserError, match="is a folder without"):
-        checkpoint.load(tmp_path)
-    path.write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be read"):
-        checkpoint.load(path)
-    path.write_text("a text")
-    with pytest.raises(UserError, match="no checkpoint at all"):
-        checkpoint.load(path)
-    with pytest.raises(UserError, match="is not a checkpoint of makemore"):
-        checkpoint.load(saved(path, {"state_dict": {}}))
-    with pytest.raises(UserError, match="format 99"):
-        checkpoint.load(saved(path, content(format=99)))
+    for other in (path, tmp_path, tmp_path / ("x" * 300), Path("/dev/zero")):
+        with refused(f"checkpoint={other}"):
+            model_file.load(other)
+    for raw in (b"", b"a text"):
+        path.write_bytes(raw)
+        with refused(f"checkpoint={path}"):
+            model_file.load(path)
+    foreigners: list[Any] = [3, [], {"state_dict": {}}, {KEY: 3}, torch.zeros(3)]
+    for foreign in foreigners:
+        with refused(f"checkpoint={path}"):
+            model_file.load(saved(path, foreign))
+    with refused(f"checkpoint={path}", 99, model_file.FORMAT):
+        model_file.load(saved(path, content(format=99)))
 
 
-def with_state(**changes: Any) -> dict[str, Any]:
-    changed = content()
-    changed["state_dict"] |= changes
+def test_a_model_of_another_name_is_refused_with_the_names_that_there_are(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.ckpt", content(model=mlp().describe() | {"name": "gru"}))
+    with refused(f"checkpoint={path}", "gru", *registry.names()):
+        model_file.load(path)
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    return content(model=mlp().describe() | changes)
+
+
+def with_state(model: LanguageModel | None = None, /, **changes: Tensor | None) -> dict[str, Any]:
+    """A checkpoint some of whose tensors are others, or left out."""
+    changed = content(model)
+    changed["state_dict"] |= {f"{model_file.PREFIX}{name}": tensor for name, tensor in changes.items()}
+    changed["state_dict"] = {name: tensor for name, tensor in changed["state_dict"].items() if tensor is not None}
     return changed
+
+
+def without(key: str) -> dict[str, Any]:
+    changed = content()
+    del changed[KEY][key]
+    return changed
+
+
+def refuse(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = saved(tmp_path / "x.ckpt", wrong)
+    with refused(f"checkpoint={path}"):
+        model_file.load(path)
+
+
+@pytest.mark.parametrize("key", ["tokens", "model", "block_size", "settings", "step", "known", "held_out", "format"])
+def test_a_missing_part_is_refused(tmp_path: Path, key: str) -> None:
+    refuse(tmp_path, without(key))
 
 
 @pytest.mark.parametrize(
@@ -86,39 +167,160 @@ def with_state(**changes: Any) -> dict[str, Any]:
         content(tokens=["."] * 4),
         content(tokens=["a", ".", "b", "c"]),
         content(tokens=[0, 1, 2, 3]),
+        content(tokens=[".", "a", "b", "\ud800"]),
+        content(tokens=4),
+        content(tokens=[]),
         content(known=[1, 2]),
-        content(step="a"),
-        content(settings={}),
-        content(settings=None),
-        content(settings=SETTINGS | {"block_size": 0}),
-        content(settings=SETTINGS | {"block_size": True}),
-        content(settings=SETTINGS | {"model": "mlq"}),
-        content(settings=SETTINGS | {"model": "ngram"}),
-        content(settings=SETTINGS | {"model": "bigram"}),
-        content(settings=SETTINGS | {"model": "mixture"}),
+        content(known=torch.tensor([3.0])),
         content(known=torch.tensor([3]).to_sparse()),
+        content(step="a"),
+        content(settings=None),
+        content(block_size=0),
+        content(block_size=True),
+        content(block_size=2.0),
+        content(block_size=3),
+        content(model=None),
+        content(model="mlp"),
+        content(model={}),
+        content(model={"name": "mlp"}),
+        content(model={"name": ["mlp"]}),
+        content(model=bigram().describe()),
+        content(model=ngram().describe()),
+        content(model=nested().describe()),
+        described(hidden=6),
+        described(hidden=-1),
+        described(hidden="many"),
+        described(hidden=None),
+        described(init="lazy"),
+        described(dropout="${oc.env:HOME}"),
+        described(more=1),
+        {**content(), "state_dict": []},
+        {**content(), "state_dict": {}},
+        {KEY: content()[KEY]},
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    refuse(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
         with_state(C=torch.zeros(4, 3, dtype=torch.int64)),
         with_state(C=torch.zeros(())),
         with_state(W1=torch.zeros(6, 5, dtype=torch.float64)),
         with_state(W1=torch.zeros(5, 6)),
         with_state(extra=torch.zeros(1)),
-        {**content(), "state_dict": []},
+        with_state(b1=None),
+        with_state(bigram(), W=torch.randn(4, 4).to_sparse()),
+        with_state(bigram(), W=torch.randn(4, 4, device="meta")),
+        with_state(bigram(), W=torch.randn(3, 4)),
+        with_state(bigram(), W=torch.randn(4, 4).to(torch.complex64)),
+        with_state(wavenet(), **{"levels.0.norm.running_mean": torch.zeros(6)}),
+        with_state(wavenet(), **{"levels.0.norm.running_var": None}),
     ],
 )
-def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="do not fit together"):
-        checkpoint.load(saved(tmp_path / "x.ckpt", wrong))
+def test_tensors_that_are_not_the_models_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    refuse(tmp_path, wrong)
+
+
+COUNTS = ngram().state_dict()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keys": torch.arange(100, 100 + len(COUNTS["keys"]))},
+        {"keys": COUNTS["keys"].flip(0)},
+        {"keys": None},
+        {"targets": COUNTS["targets"].to(torch.complex64)},
+        {"targets": COUNTS["targets"] + 4},
+        {"backoff": -COUNTS["backoff"]},
+        {"backoff": COUNTS["backoff"][:-1]},
+        {"starts": COUNTS["starts"].flip(0)},
+        {"starts": COUNTS["starts"] + 1},
+        {"values": COUNTS["values"][:-1]},
+        {"values": COUNTS["values"].float()},
+        {"values": -COUNTS["values"]},
+        {"V": torch.tensor(5)},
+        {"V": torch.tensor([4, 4])},
+        {"V": torch.tensor(4.0)},
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_counts_that_do_not_fit_together_are_refused(
+    tmp_path: Path, changes: dict[str, Tensor | None], inside: bool
+) -> None:
+    if inside:
+        changes = {f"members.0.{name}": tensor for name, tensor in changes.items()}
+    refuse(tmp_path, with_state(mixture(ngram()) if inside else ngram(), **changes))
+
+
+def pair(**changes: Any) -> dict[str, Any]:
+    """A mixture of two bigrams whose second member is described otherwise."""
+    made = content(mixture(bigram(), bigram()))
+    made[KEY]["model"]["members"][1] |= changes
+    return made
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        with_state(mixture(bigram(), bigram()), weights=torch.tensor([0.5, 0.6], dtype=torch.float64)),
+        with_state(mixture(bigram(), bigram()), weights=torch.tensor([-0.5, 1.5], dtype=torch.float64)),
+        with_state(mixture(bigram(), bigram()), weights=torch.tensor([torch.nan, 1], dtype=torch.float64)),
+        with_state(mixture(bigram(), bigram()), weights=torch.tensor([1.0], dtype=torch.float64)),
+        with_state(mixture(bigram()), **{"members.0.W": None}),
+        pair(block_size=0),
+        pair(block_size=10**12),
+        pair(model=None),
+        pair(model={"name": "gru"}),
+        pair(model={"name": "bigram", "more": 1}),
+        pair(model={"name": "mixture", "members": [], "weights": None}),
+        pair(model={"name": "mixture", "members": 3, "weights": None}),
+        content(model={"name": "mixture", "members": [], "weights": None}),
+        # The member sees more than the mixture does.
+        content(mixture(mlp(2)), block_size=1),
+    ],
+)
+def test_mixtures_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    refuse(tmp_path, wrong)
+
+
+def test_a_mixture_reads_no_other_file(tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.ckpt", content(bigram()))
+    described = {"model": bigram().describe(), "block_size": 1}
+    for members in ([str(other)], [str(other), described], [str(tmp_path / "x.ckpt")]):
+        made = content(mixture(*[bigram() for _ in members]))
+        made[KEY]["model"]["members"] = members
+        refuse(tmp_path, made)
+
+
+def test_a_mixture_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    description: dict[str, Any] = bigram().describe()
+    for _ in range(80):
+        description = {"name": "mixture", "members": [{"model": description, "block_size": 1}], "weights": None}
+    refuse(tmp_path, content(bigram(), model=description))
+
+
+@pytest.mark.parametrize("size", [10**6, 10**9, 10**18, 10**30])
+def test_a_description_of_any_size_takes_no_memory(tmp_path: Path, size: int) -> None:
+    started = time.perf_counter()
+    refuse(tmp_path, described(hidden=size))
+    refuse(tmp_path, described(emb_dim=size, hidden=size))
+    refuse(tmp_path, content(block_size=size))
+    refuse(tmp_path, pair(model={"name": "wavenet", "emb_dim": size, "hidden": 2}, block_size=2))
+    assert time.perf_counter() - started < 5
 
 
 def test_a_file_with_damaged_bytes_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.ckpt", content())
     raw = bytearray(path.read_bytes())
-    parameters = content()["state_dict"]["W1"].numpy().tobytes()
-    at = bytes(raw).index(parameters)
+    at = bytes(raw).index(mlp().state_dict()["W1"].numpy().tobytes())
     raw[at + 3] ^= 0xFF
     path.write_bytes(raw)
-    with pytest.raises(UserError, match="cannot be read"):
-        checkpoint.load(path)
+    with refused(f"checkpoint={path}"):
+        model_file.load(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
@@ -126,8 +328,8 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, share: float) -> N
     path = saved(tmp_path / "best.ckpt", content())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match="cannot be read"):
-        checkpoint.load(path)
+    with refused(f"checkpoint={path}"):
+        model_file.load(path)
 
 
 class Malicious:
@@ -140,53 +342,11 @@ class Malicious:
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    for path in (saved(tmp_path / "a.ckpt", {checkpoint.KEY: Malicious(mark)}), tmp_path / "b.ckpt"):
-        if not path.exists():
-            path.write_bytes(pickle.dumps(Malicious(mark)))
-        with pytest.raises(UserError):
-            checkpoint.load(path)
+    named = mlp().describe() | {"init": {"_target_": "pathlib.Path.touch", "_args_": [str(mark)]}}
+    for wrong in ({KEY: Malicious(mark)}, content(settings={"a": Malicious(mark)}), content(model=named)):
+        refuse(tmp_path, wrong)
+    path = tmp_path / "b.ckpt"
+    path.write_bytes(pickle.dumps(Malicious(mark)))
+    with pytest.raises(UserError):
+        model_file.load(path)
     assert not mark.exists()
-
-
-def ngram_content(**changes: torch.Tensor) -> dict[str, Any]:
-    from makemore.config.schema import Smoothing
-    from makemore.data.windows import Windows
-    from makemore.models.ngram import counts as ngram
-
-    windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
-    made = content(settings={"model": "ngram", "block_size": 2})
-    made["state_dict"] = ngram.fit(windows, 4, Smoothing.kneser_ney)._asdict() | changes
-    return made
-
-
-def bigram_content(W: torch.Tensor, block_size: int = 1) -> dict[str, Any]:
-    return {**content(settings={"model": "bigram", "block_size": block_size}), "state_dict": {"W": W}}
-
-
-def test_other_models_are_read(tmp_path: Path) -> None:
-    contexts = torch.tensor([[0, 0], [1, 2]])
-    counts = checkpoint.load(saved(tmp_path / "ngram.ckpt", ngram_content()))
-    torch.testing.assert_close(counts.logits(contexts).exp().sum(1), torch.ones(2))
-    W = torch.randn(4, 4)
-    network = checkpoint.load(saved(tmp_path / "bigram.ckpt", bigram_content(W)))
-    assert torch.equal(network.logits(contexts[:, 1:]), W[contexts[:, 1]])
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ngram_content(keys=torch.arange(100, 100 + len(ngram_content()["state_dict"]["keys"]))),
-        ngram_content(targets=ngram_content()["state_dict"]["targets"].to(torch.complex64)),
-        ngram_content(backoff=-ngram_content()["state_dict"]["backoff"]),
-        ngram_content(starts=ngram_content()["state_dict"]["starts"].flip(0)),
-        ngram_content(V=torch.tensor(5)),
-        bigram_content(torch.randn(4, 4).to_sparse()),
-        bigram_content(torch.randn(4, 4, device="meta")),
-        bigram_content(torch.randn(3, 4)),
-        bigram_content(torch.randn(4, 4), block_size=10**12),
-        content(tokens=[".", "a", "b", "\ud800"]),
-    ],
-)
-def test_parts_of_other_models_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="do not fit together"):
-        checkpoint.load(saved(tmp_path / "x.ckpt", wrong))

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore.config.schema import Smoothing
 from makemore.data import corpus
+from makemore.data.split import split
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.ngram import counts as ngram
+from makemore.models.ngram.config import Smoothing
 
 # Few letters, so that short texts repeat themselves.
 DOCUMENTS = st.lists(st.text("abc", min_size=1, max_size=8), min_size=1, max_size=12)
@@ -139,7 +140,7 @@ def mean_loss(model: ngram.Model, windows: Windows) -> float:
 def kneser_ney_dev_loss(names: Sequence[str], order: int, discount: float | None) -> float:
     vocabulary = Vocabulary.from_documents(names)
     train, dev, _ = (
-        Windows.from_documents(part, vocabulary, order - 1) for part in corpus.split(names, [0.8, 0.1, 0.1], seed=42)
+        Windows.from_documents(part, vocabulary, order - 1) for part in split(names, [0.8, 0.1, 0.1], seed=42)
     )
     return mean_loss(ngram.fit(train, len(vocabulary), Smoothing.kneser_ney, discount=discount), dev)
 
@@ -242,7 +243,7 @@ def test_a_trigram_over_20_000_words_is_sparse_and_computed_in_parts() -> None:
     words = (20_000 ** torch.rand(200_000, generator=g)).to(torch.int16)  # the commonest first, as in Zipf's law
     windows = Windows(words, torch.arange(2, len(words), dtype=torch.int32), 2)
     model = ngram.fit(windows, 20_000, Smoothing.kneser_ney)
-    assert ngram.parameters(model) < 3 * len(windows) < 20_000**3 / 10**7
+    assert len(model.values) < 3 * len(windows) < 20_000**3 / 10**7
     contexts, _ = windows.gather(torch.arange(100))
     contexts[:50, 0] = torch.randint(20_000, (50,), generator=g)
     assert len(contexts) * 20_000 > ngram.BUDGET
@@ -258,7 +259,7 @@ def test_emma_by_hand() -> None:
     model = ngram.fit(windows, 4, Smoothing.kneser_ney, discount=0.5)
     # By 0, 1 and 2 tokens of context: (. a e m), with m after e and after m; (.e em mm ma a.); and the trigrams, of
     # which ..e says no more than .e
-    assert ngram.parameters(model) == 4 + 5 + 4
+    assert len(model.values) == 4 + 5 + 4
     assert ngram.contexts_seen(model) == [(1, 1), (4, 4), (5, 16)]
     m = 1.5 / 5 + 4 * 0.5 / 5 / 4  # after nothing
     after_m = 0.5 / 2 + 2 * 0.5 / 2 * m
@@ -272,7 +273,7 @@ def test_a_bigram_by_counts_has_a_row_for_every_letter() -> None:
     vocabulary = Vocabulary.from_documents(names)
     model = ngram.fit(Windows.from_documents(names, vocabulary, 1), 27, Smoothing.none)
     bigrams = {pair for name in names for pair in zip(f".{name}", f"{name}.", strict=True)}
-    assert ngram.parameters(model) == len(bigrams)
+    assert len(model.values) == len(bigrams)
     assert ngram.contexts_seen(model) == [(1, 1), (27, 27)]
     starts = Counter(name[0] for name in names)
     p = ngram.probabilities(model, torch.tensor([[0]]))[0]  # (27,)

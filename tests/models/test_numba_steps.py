@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.config.schema import Init
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
+from makemore.models.mlp.config import Init
+from makemore.training.distillation import mix_targets
 from tests.helpers import any_distributions, first_five_names, random_case, seeded, tanh_inputs
 
 # Rows on both sides of a block of 32, and of two.
@@ -36,7 +37,7 @@ def test_compiled_gradients_are_autograds(
     vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, dropout: bool, distilled: bool
 ) -> None:
     p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
-    soft = mlp.distilled(targets, any_distributions(rows, vocabulary), 0.3) if distilled else None
+    soft = mix_targets(targets, any_distributions(rows, vocabulary), 0.3) if distilled else None
     mask = mlp.dropout_mask(rows, p, 0.4, seeded()) if dropout else None
     expected = torch.autograd.grad(mlp.loss(p, contexts, targets if soft is None else soft, mask), p)
     gradients = zeros_like(laid_out(p))

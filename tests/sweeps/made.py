@@ -6,13 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config import check as config
+from makemore.config import compose as configuration
 
 
 def leave(folder: Path, nodes: DictConfig, **metrics: Any) -> None:
     """What a run leaves that has come to its end."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(config.replayable(nodes))
+    (folder / "config.yaml").write_text(configuration.replayable(nodes))
     (folder / "metrics.json").write_text(json.dumps({"status": "finished", "best_dev_loss": 2.0} | metrics))
 
 

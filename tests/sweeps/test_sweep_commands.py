@@ -18,7 +18,7 @@ import torch
 from omegaconf import OmegaConf
 
 from makemore.cli import console
-from makemore.models import file as checkpoint
+from makemore.models import model_file
 from tests.helpers import QUIET, ROOT, Script
 
 
@@ -190,7 +190,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> No
     assert float(swept["9"]["dev"]) == pytest.approx(alone["best_dev_loss"], abs=1e-6)
     assert float(swept["9"]["train"]) == pytest.approx(alone["train_loss"], abs=1e-6)
     (run,) = tmp_path.rglob("model.hidden=9")
-    weights = [checkpoint.load(folder / "last.ckpt").state for folder in (run, tmp_path / "alone")]
+    weights = [model_file.load(folder / "last.ckpt").model.state_dict() for folder in (run, tmp_path / "alone")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 

@@ -1,19 +1,22 @@
+import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from makemore.config import check as config
-from makemore.config.schema import Accelerator, Gradients
-from makemore.errors import UserError
+from makemore.config.schema import Accelerator
+from makemore.data.minibatches import CHUNK_BUDGET
+from makemore.models import registry
 from makemore.training import execution
-from makemore.training import run as training
-from makemore.training.execution import Execution
-from tests.helpers import composed
+from makemore.training.execution import Calls, Execution
+from tests.helpers import check, composed, refused
 
 
-def chosen(*overrides: str) -> Execution:
-    checked = config.checked(composed(*overrides))
-    return execution.choose(checked, training.prepare(checked))
+def chosen(*overrides: str, single_steps: bool = False) -> Execution:
+    config = check(composed(*overrides))
+    model = registry.build(config.model, 27, config.data.block_size)
+    return execution.choose(config, model, config.data.batch_size or 1000, single_steps)
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +25,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_lectures_network_runs_compiled_on_one_thread_a_thousand_steps_at_a_time() -> None:
-    assert chosen() == Execution(Accelerator.cpu, 1, Gradients.compiled, 1000)
+    assert chosen() == Execution(Accelerator.cpu, 1, "compiled steps", 1000)
 
 
 def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_given() -> None:
     size = ("model.hidden=3200", "data.batch_size=4096")
-    assert chosen(*size) == Execution(Accelerator.cpu, 1, Gradients.compiled, 1)
-    assert chosen(*size, "trainer.threads=8") == Execution(Accelerator.cpu, 8, Gradients.closed_form, 1)
+    assert chosen(*size) == Execution(Accelerator.cpu, 1, "compiled steps", 1)
+    assert chosen(*size, "trainer.threads=8") == Execution(Accelerator.cpu, 8, "gradients in closed form", 1)
 
 
 @pytest.mark.parametrize(
@@ -36,29 +39,44 @@ def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_gi
     [
         ("trainer.threads=2", "threads", 2),
         ("steps_per_execution=7", "steps_per_execution", 7),
-        ("model.gradients=autograd", "gradients", Gradients.autograd),
-        ("model.gradients=closed_form", "gradients", Gradients.closed_form),
+        ("model.gradients=autograd", "form", "gradients by autograd"),
+        ("model.gradients=closed_form", "form", "gradients in closed form"),
     ],
 )
 def test_what_the_configuration_says_is_taken(override: str, attribute: str, value: Any) -> None:
     assert getattr(chosen(override), attribute) == value
 
 
+def test_who_looks_at_single_steps_gets_them_unless_the_configuration_says_otherwise() -> None:
+    assert chosen(single_steps=True).steps_per_execution == 1
+    assert chosen("steps_per_execution=7", single_steps=True).steps_per_execution == 7
+
+
+def test_a_call_holds_no_more_contexts_than_its_budget() -> None:
+    taken = chosen("model=bigram", "data.batch_size=100000", "steps_per_execution=1000").steps_per_execution
+    assert CHUNK_BUDGET / 2 < taken * 100_000 <= CHUNK_BUDGET
+
+
 def test_a_gpu_takes_large_networks_only_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "has_gpu", lambda: True)
+    large = ("model.hidden=3200", "data.batch_size=512")
     assert chosen().accelerator is Accelerator.cpu
-    assert chosen("model.hidden=3200", "data.batch_size=512").accelerator is Accelerator.gpu
-    assert chosen("model.hidden=3200", "data.batch_size=512", "trainer=cpu").accelerator is Accelerator.cpu
+    assert chosen(*large).accelerator is Accelerator.gpu
+    assert chosen(*large, "trainer=cpu").accelerator is Accelerator.cpu
+    assert chosen(*large, "model.gradients=compiled").accelerator is Accelerator.cpu
+    assert chosen("model=wavenet", "data.batch_size=512").accelerator is Accelerator.gpu
     asked_for = chosen("trainer=gpu")
-    assert (asked_for.accelerator, asked_for.gradients) == (Accelerator.gpu, Gradients.closed_form)
+    assert (asked_for.accelerator, asked_for.form) == (Accelerator.gpu, "gradients in closed form")
 
 
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="trainer=gpu: PyTorch finds no CUDA GPU"):
+    with refused("trainer=gpu"):
         chosen("trainer=gpu")
     monkeypatch.setattr(execution, "has_gpu", lambda: True)
-    with pytest.raises(UserError, match=r"model\.gradients=compiled is for the CPU"):
+    with refused("model.gradients=compiled", "trainer=gpu"):
         chosen("trainer=gpu", "model.gradients=compiled")
+    with refused("model=ngram", "trainer=gpu"):
+        chosen("trainer=gpu", "model=ngram")
 
 
 def test_what_takes_longer_is_expected_to() -> None:
@@ -69,14 +87,51 @@ def test_what_takes_longer_is_expected_to() -> None:
         ("steps=20000", "model.hidden=300"),
         ("steps=20000", "model.hidden=300", "data.block_size=8"),
         ("steps=20000", "model.hidden=300", "data.block_size=8", "data.batch_size=64"),
+        ("steps=20000", "model=wavenet", "data.batch_size=64"),
         ("steps=20000", "model.hidden=300", "data.block_size=8", "data.batch_size=null"),
     )
-    expected = [execution.expected_work(composed(*overrides)) for overrides in rising]
+    expected = [execution.estimate_work(check(composed(*overrides))) for overrides in rising]
     assert expected == sorted(set(expected))
 
 
+@pytest.mark.parametrize("size", ["model.hidden=1000000000", "data.block_size=1000000"])
+def test_work_is_estimated_without_the_memory_that_a_run_needs(size: str) -> None:
+    assert execution.estimate_work(check(composed(size))) > execution.estimate_work(check(composed()))
+
+
 def test_what_was_chosen_is_said_in_words() -> None:
-    assert str(chosen()) == "CPU, 1 thread, compiled steps, 1,000 steps in a call"
-    assert str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1")) == (
-        "CPU, 2 threads, gradients by autograd, 1 step in a call"
-    )
+    for part in ("CPU", "1 thread", "compiled", "1,000 steps"):
+        assert part in str(chosen())
+    for part in ("2 threads", "autograd", "1 step "):
+        assert part in str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1"))
+
+
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40))
+def test_calls_take_every_step_and_none_reaches_over_an_evaluation(steps: int, eval_every: int, most: int) -> None:
+    calls = Calls(steps, eval_every, min(most, eval_every))
+    counts = list(calls)
+    assert len(calls) == len(counts)
+    assert sum(counts) == steps
+    assert max(counts) <= most
+    ends = list(itertools.accumulate(counts))
+    # Evaluations fall between Lightning's batches, the same number of them apart.
+    due = list(range(eval_every, steps + 1, eval_every))
+    assert set(due) <= set(ends)
+    assert [ends.index(at) + 1 for at in due] == [calls.per_evaluation * i for i in range(1, len(due) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps", "eval_every"),
+    [
+        (("steps=1000",), 1000, 50),
+        (("steps=5",), 5, 1),
+        (("steps=1000", "eval_every=300"), 1000, 300),
+        (("model=ngram",), 1, 10_000),
+    ],
+)
+def test_a_run_is_evaluated_twenty_times_unless_it_says_how_often(
+    overrides: tuple[str, ...], steps: int, eval_every: int
+) -> None:
+    calls = execution.plan_calls(check(composed(*overrides)), Execution(Accelerator.cpu, 1, "", 1000))
+    assert (calls.steps, calls.eval_every) == (steps, eval_every)
+    assert calls.steps_per_execution <= eval_every

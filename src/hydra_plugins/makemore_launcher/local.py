@@ -1,5 +1,6 @@
 """The launcher for one machine: as many runs at a time as there are cores, each in a process."""
 
+import contextlib
 import functools
 import math
 import os
@@ -9,14 +10,17 @@ from typing import Any
 
 from hydra.core.utils import run_job
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
 from makemore.cli import main as cli
-from makemore.config.check import data_of
+from makemore.cli.run_folder import without_hydra
+from makemore.config.compose import check_run
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
+from makemore.models import registry
 from makemore.sweeps import pool
 from makemore.sweeps.job import leave_error
 
@@ -41,11 +45,16 @@ class LocalLauncher(JobLauncher):
     def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
         """Runs the jobs, the longest first: one that began last would run on alone."""
         with cli.heavy_imports():
+            from makemore.data.split import read_documents
             from makemore.training import execution
-            from makemore.training import run as training
-        for nodes in jobs.values():
-            training.read_once(data_of(nodes))
-        order = sorted(jobs, key=lambda job: execution.expected_work(jobs[job]), reverse=True)
+            from makemore.training import run as training  # noqa: F401 (so that each fork has it)
+        work = dict.fromkeys(jobs, 0)
+        for job, nodes in jobs.items():
+            with contextlib.suppress(UserError, OmegaConfBaseException):  # the run itself will say what is wrong
+                config = check_run(without_hydra(nodes), registry.config_of)
+                work[job] = execution.estimate_work(config)
+                read_documents(config.data)
+        order = sorted(jobs, key=lambda job: work[job], reverse=True)
         calls = [functools.partial(self._run, jobs[job]) for job in order]
         for number, loss, error in pool.run_all(calls, self._at_a_time(), self.progress.refresh):
             if error is not None and error != Status.interrupted:

@@ -9,8 +9,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.config.check import checked
+from makemore.config import compose
 from makemore.errors import Refusal, UserError
+from makemore.models import registry
 from makemore.sweeps import command
 from makemore.sweeps.folder import COMMAND, list_texts, run_folders
 
@@ -64,7 +65,7 @@ class ClaimRunFolder(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Before a single run."""
         try:
-            checked(without_hydra(config))
+            compose.check_run(without_hydra(config), registry.config_of)
         except (UserError, OmegaConfBaseException) as error:
             raise Refusal(error) from error
         self._claim(config, "run")
@@ -162,3 +163,16 @@ def claim(path: Path, named_as: str | None) -> Path:
         return candidate
     except OSError as error:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
+
+
+def keep_configuration(text: str, run_folder: Path) -> None:
+    """Writes `config.yaml`, and with it takes the folder: where one is, a run has been.
+
+    Raises:
+        UserError: another run has this folder, as runs of a sweep that are all given the same one.
+    """
+    try:
+        with (run_folder / "config.yaml").open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{run_folder} already holds a run, and nothing is overwritten; give each its own") from None

@@ -1,11 +1,11 @@
-"""The type and range of every configuration key, as the dataclasses that Hydra holds a configuration against.
+"""The type and range of every configuration key, except for the keys of models: those are in `models/NAME/config.py`.
 
 Values live in the YAML files under `conf/` only, so that there is one place to look for a default.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -26,34 +26,6 @@ class Source(Enum):
     text = "text"
 
 
-class Init(Enum):
-    """How the weights of an MLP are drawn."""
-
-    normal = "normal"
-    kaiming = "kaiming"
-
-
-class Gradients(Enum):
-    """Where the gradients of an MLP come from.
-
-    The formulas of `mlp.formulas`, as machine code (`compiled`) or as PyTorch operations (`closed_form`); or PyTorch's
-    autograd. `auto` picks by the size of the network.
-    """
-
-    auto = "auto"
-    compiled = "compiled"
-    closed_form = "closed_form"
-    autograd = "autograd"
-
-
-class Smoothing(Enum):
-    """Where an n-gram model takes the probability of what was not seen from."""
-
-    none = "none"
-    add_k = "add_k"
-    kneser_ney = "kneser_ney"
-
-
 def number(
     *,
     at_least: float | None = None,
@@ -61,7 +33,7 @@ def number(
     at_most: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field without a default whose values are held to these limits by `checked`."""
+    """A field without a default whose values must stay within these limits."""
     limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     return field(default=MISSING, metadata={name: limit for name, limit in limits.items() if limit is not None})
 
@@ -87,46 +59,24 @@ class DataConfig:
 
 
 @dataclass
-class MLPConfig:
-    """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
-
-    name: str = MISSING
-    emb_dim: int = number(at_least=1)
-    hidden: int = number(at_least=1)
-    init: Init = MISSING
-    dropout: float = number(at_least=0, below=1)
-    distillation: float = number(at_least=0, at_most=1)
-    gradients: Gradients = MISSING
-
-
-@dataclass
-class BigramConfig:
-    """A single linear layer on one-hot input: one row of logits for each token."""
+class ModelConfig:
+    """The keys of a model. Each model extends this class as `Config` in `models/NAME/config.py`."""
 
     name: str = MISSING
 
+    # Whether the model is fitted to whole splits at once, without an optimizer, a schedule or steps.
+    fitted: ClassVar[bool] = False
 
-@dataclass
-class NgramConfig:
-    """Counts of n-grams, of order data.block_size + 1."""
+    def check(self, run: "TrainConfig") -> None:
+        """Checks what the range of a single key cannot say.
 
-    name: str = MISSING
-    smoothing: Smoothing = MISSING
-    k: float = number(at_least=0, at_most=10**6)
-    discount: float | None = number(at_least=0, at_most=1)
+        Raises:
+            UserError: the keys do not go together.
+        """
 
-
-@dataclass
-class MixtureConfig:
-    """The average of models that were trained before."""
-
-    name: str = MISSING
-    members: list[str] = MISSING
-    weights: list[float] | None = MISSING
-
-
-# Models that are fitted at once: no optimizer, no schedule, no steps.
-FittedConfig = NgramConfig | MixtureConfig
+    def context_length(self, data: DataConfig) -> int:
+        """How many ids the model sees; `data.block_size` unless the model knows better."""
+        return data.block_size
 
 
 @dataclass
@@ -173,11 +123,6 @@ class StepConfig(ScheduleConfig):
 
 
 @dataclass
-class ConstantConfig(ScheduleConfig):
-    """makemore.training.schedule.constant."""
-
-
-@dataclass
 class OneCycleConfig(ScheduleConfig):
     """makemore.training.schedule.one_cycle."""
 
@@ -201,6 +146,18 @@ class ExponentialConfig(ScheduleConfig):
     end_lr: float = number(above=0, at_most=LARGEST_RATE)
 
 
+# Types and ranges of the keys of these optimizers and schedules. The keys of any other `_target_` are its own affair.
+TARGETS: dict[str, type] = {
+    "torch.optim.SGD": SGDConfig,
+    "torch.optim.AdamW": AdamWConfig,
+    "makemore.training.schedule.constant": ScheduleConfig,
+    "makemore.training.schedule.step": StepConfig,
+    "makemore.training.schedule.one_cycle": OneCycleConfig,
+    "makemore.training.schedule.cosine": CosineConfig,
+    "makemore.training.schedule.exponential": ExponentialConfig,
+}
+
+
 @dataclass
 class TrainerConfig:
     """The machine that a run uses."""
@@ -211,32 +168,12 @@ class TrainerConfig:
 
 
 @dataclass
-class CallbacksConfig:
-    """What a run leaves to look at."""
-
-    loss_curve: bool = MISSING
-    embedding: bool = MISSING
-    heat_map: bool = MISSING
-    context_table: bool = MISSING
-    samples: int = number(at_least=0, at_most=100_000)
-    samples_seed: int = number(at_least=0, at_most=LARGEST_SEED)
-    lr_range: bool = MISSING
-    saturation: bool = MISSING
-    update_ratio: bool = MISSING
-    scales: bool = MISSING
-
-
-@dataclass
-class LoggerConfig:
-    """TensorBoard."""
-
-    tensorboard: bool = MISSING
-    log_every: int = number(at_least=1)
-
-
-@dataclass
 class TrainConfig:
-    """Everything that `train.py` takes."""
+    """Everything that `train.py` takes.
+
+    After `compose.check_run`, `model` is the `Config` of the model that it names, `optimizer` and `schedule` are one of
+    `TARGETS` or a plain dict, and `callbacks` and `logger` hold a dict with `_target_` under each name.
+    """
 
     name: str = MISSING
     data: DataConfig = field(default_factory=DataConfig)
@@ -244,11 +181,13 @@ class TrainConfig:
     optimizer: Any = MISSING
     schedule: Any = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
     steps: int = number(at_least=1, at_most=10**12)
     steps_per_execution: int | None = number(at_least=1)
     eval_every: int | None = number(at_least=1)
+    log_every: int = number(at_least=1)
+    distillation: float = number(at_least=0, at_most=1)
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
     test: bool = MISSING
 
@@ -267,20 +206,3 @@ class SampleConfig:
     novel: bool = MISSING
     mark_known: bool = MISSING
     max_length: int = number(at_least=1)
-
-
-SCHEMAS: dict[str, type] = {
-    "train": TrainConfig,
-    "sample": SampleConfig,
-    "mlp": MLPConfig,
-    "bigram": BigramConfig,
-    "ngram": NgramConfig,
-    "mixture": MixtureConfig,
-    "sgd": SGDConfig,
-    "adamw": AdamWConfig,
-    "step": StepConfig,
-    "constant": ConstantConfig,
-    "one_cycle": OneCycleConfig,
-    "cosine": CosineConfig,
-    "exponential": ExponentialConfig,
-}

@@ -2,12 +2,8 @@
 
 import hashlib
 import os
-import random
 import stat
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from makemore.config.schema import DataConfig, Source
 from makemore.errors import UserError
@@ -89,39 +85,3 @@ def read(path: Path) -> list[str]:
             f"take every '{BOUNDARY}' out of the file first"
         )
     return documents
-
-
-def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut where the lecture cuts.
-
-    Args:
-        documents: the documents, in the file's order.
-        shares: three shares that sum to 1.
-        seed: the shuffle's seed (42 in the lecture).
-
-    Raises:
-        UserError: a part is left with no document.
-    """
-    shuffled = list(documents)
-    random.Random(seed).shuffle(shuffled)
-    # The nudge undoes sums like 0.7 + 0.2 = 0.8999..., which would cut one document short.
-    first, second = (int(share * len(shuffled) + 1e-6) for share in (shares[0], shares[0] + shares[1]))
-    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
-    for name, part in zip(("train", "dev", "test"), parts, strict=True):
-        if not part:
-            given = f"data.splits={list(shares)}".replace(" ", "")
-            raise UserError(
-                f"{given} leaves {name} empty: there are {len(shuffled)} documents; give more, or larger shares"
-            )
-    return parts
-
-
-def digest(documents: Sequence[str]) -> str:
-    """What tells a list of documents from every other: a BLAKE2b hash of all of them, in hexadecimal."""
-    return hashlib.blake2b("\n".join(documents).encode(), digest_size=16).hexdigest()
-
-
-def fingerprints(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """A 64-bit BLAKE2b hash of each document: enough to tell a known name from a new one. (N,)"""
-    digests = [hashlib.blake2b(document.encode(), digest_size=8).digest() for document in documents]
-    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)

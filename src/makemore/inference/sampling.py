@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from makemore.data import corpus
+from makemore.data.split import fingerprint
 from makemore.errors import UserError
-from makemore.models.file import SavedModel
+from makemore.models.model_file import TrainedModel
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -17,8 +18,8 @@ BATCH = 2048
 PATIENCE = 10_000
 
 
-def names(
-    model: SavedModel,
+def sample(
+    model: TrainedModel,
     n: int,
     generator: torch.Generator,
     *,
@@ -80,10 +81,9 @@ def names(
                 yield name, known
 
 
-def are_known(model: SavedModel, names: Sequence[str]) -> list[bool]:
+def are_known(model: TrainedModel, names: Sequence[str]) -> list[bool]:
     """Which of the names are among the model's training documents."""
-    fingerprints = torch.from_numpy(corpus.fingerprints(names))  # (N,)
-    return torch.isin(fingerprints, model.known).tolist()
+    return torch.isin(torch.from_numpy(fingerprint(names)), model.known).tolist()
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config.check import file_name
+from makemore.config.compose import file_name
 from makemore.errors import UserError
 from makemore.sweeps import pool
 from makemore.sweeps.folder import COMMAND, UNREADABLE, list_texts, read_overrides, run_folders

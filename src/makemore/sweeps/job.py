@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config.check import replayable
+from makemore.config.compose import replayable
 from makemore.config.status import ENDED
 from makemore.errors import UserError
 from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics

@@ -1,14 +1,10 @@
-"""Learning-rate schedules, and the callback that applies them.
+"""Learning-rate schedules: pure functions of the step, so that rates can be computed in any order.
 
-A schedule is a pure function of the step: it keeps no state, so a rate can be asked for in any order, and a resumed
-run has the same rates. `conf/schedule/` gives each its values.
+`conf/schedule/` gives each its values; `callbacks.LearningRateSchedule` applies it.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-import lightning.pytorch as L
 
 Schedule = Callable[[int], float]
 
@@ -58,26 +54,3 @@ def _progress(at: int, steps: int) -> float:
 def _anneal(start: float, end: float, progress: float) -> float:
     """Half a cosine wave from `start` to `end`."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
-
-
-class LearningRateSchedule(L.Callback):
-    """Asks the schedule for the coming steps' rates, hands them to the module, and logs them.
-
-    Args:
-        schedule: step -> learning rate.
-        log_every: steps between two points on TensorBoard's `learning_rate` chart.
-    """
-
-    def __init__(self, schedule: Schedule, log_every: int) -> None:
-        self.schedule = schedule
-        self.log_every = log_every
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Sets `pl_module.learning_rates`, one rate for each of the batch's minibatches."""
-        first: int = pl_module.steps_taken
-        after = first + len(batch.targets)
-        rates = [self.schedule(at) for at in range(first, after)]
-        pl_module.learning_rates = rates
-        for at in range(-first % self.log_every, len(rates), self.log_every):
-            for logger in trainer.loggers:
-                logger.log_metrics({"learning_rate": rates[at]}, step=first + at)

@@ -1,63 +1,85 @@
-"""How the table of counts grows with the context, and what it is worth.
+"""context_table.png: how the table of counts grows with the context, and what dev loss it gives.
 
 A table for contexts of L tokens out of V has V^L rows: 27, 729, 19,683 and so on for characters. Fewer and fewer of
-them are ever seen, so counts alone say less and less about a new text; this is why lecture 2 turns to a network.
+them are ever seen, so the counts say less and less about a new text; this is why lecture 2 turns to a network.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import lightning.pytorch as L
 import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
+from tqdm import tqdm
 
-from makemore.config.schema import Smoothing
+from makemore.config.schema import TrainConfig
 from makemore.data.windows import Windows
+from makemore.errors import UserError
+from makemore.models.base import rows_at_once
 from makemore.models.ngram import counts as ngram
-from makemore.training.module import rows_at_once
+from makemore.models.ngram.config import Smoothing
+from makemore.views import style
+from makemore.views.show import folder, show
+
+log = logging.getLogger(__name__)
+
+# Almost no longer context is seen twice, and no figure could show how many there are.
+LONGEST = 12
+
+
+class ContextTable(L.Callback):
+    """Counts contexts of every length up to the block size: in the log, `context_table.json` and `.png`."""
+
+    def check(self, config: TrainConfig) -> None:
+        if config.data.block_size > LONGEST:
+            raise UserError(
+                f"data.block_size={config.data.block_size} is too long for callbacks.context_table, which counts "
+                f"contexts of every length: it must be at most {LONGEST}"
+            )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        data = trainer.datamodule.dataset  # type: ignore[attr-defined]
+        rows = count(data.train, data.dev, len(pl_module.vocabulary))
+        table = list(tqdm(rows, "counting", total=pl_module.block_size, unit=" lengths", leave=False))
+        log.info(f"\n{format_table(table)}")
+        text = json.dumps([row._asdict() for row in table], indent=2)
+        (folder(trainer) / "context_table.json").write_text(text + "\n", encoding="utf-8")
+        show(trainer, pl_module, "context_table", draw(table))
 
 
 class Row(NamedTuple):
-    """The table for one length of context.
+    """The table for one length of context."""
 
-    Attributes:
-        length: tokens in a context.
-        possible: rows that the table has.
-        seen: rows of which the training split has an example.
-        unknown: share of dev examples whose context was never seen, about which the counts alone say nothing.
-        impossible: share of dev examples whose context was seen, but never with this target; if there are any, the
-            mean dev loss without smoothing is infinite.
-        unsmoothed: dev loss of the counts alone, over the other examples.
-        add_one: dev loss with one more of everything.
-        kneser_ney: dev loss with modified Kneser-Ney smoothing. Losses are nats per token.
-    """
-
-    length: int
-    possible: int
-    seen: int
-    unknown: float
-    impossible: float
-    unsmoothed: float
-    add_one: float
-    kneser_ney: float
+    length: int  # tokens in a context
+    possible: int  # rows of the table
+    seen: int  # rows with a training example
+    unknown: float  # share of dev examples whose context was never seen
+    impossible: float  # share whose context was seen, but never with this target: without smoothing, infinite loss
+    unsmoothed: float  # dev loss without smoothing over the others, in nats per token
+    add_one: float  # dev loss with add-one smoothing
+    kneser_ney: float  # dev loss with modified Kneser-Ney smoothing
 
 
-def rows(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
-    """The tables for contexts of 1 token up to the windows' block size."""
+def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
+    """Makes the tables for contexts of 1 token up to the windows' block size."""
     for length in range(1, train.block_size + 1):
         # A shorter context is the end of a longer one, so the stream serves both.
-        short = Windows(train.stream, train.positions, length)
-        short_dev = Windows(dev.stream, dev.positions, length)
+        short, short_dev = (Windows(windows.stream, windows.positions, length) for windows in (train, dev))
         models = {smoothing: ngram.fit(short, vocabulary, smoothing) for smoothing in Smoothing}
-        losses = {smoothing: dev_losses(model, short_dev, vocabulary) for smoothing, model in models.items()}
-        counts = models[Smoothing.none]
+        losses = {smoothing: compute_losses(models[smoothing], short_dev, vocabulary) for smoothing in models}
         contexts, _ = short_dev.gather(torch.arange(len(short_dev)))
-        known = ngram.lookup(counts, contexts)[:, -1] >= 0  # (examples,)
+        known = ngram.lookup(models[Smoothing.none], contexts)[:, -1] >= 0  # (examples,)
         possible = known & losses[Smoothing.none].isfinite()  # (examples,)
-        seen, of = ngram.contexts_seen(counts)[-1]
+        seen, rows = ngram.contexts_seen(models[Smoothing.none])[-1]
         yield Row(
             length=length,
-            possible=of,
+            possible=rows,
             seen=seen,
-            unknown=1 - float(known.double().mean()),
+            unknown=float((~known).double().mean()),
             impossible=float((known & ~possible).double().mean()),
             unsmoothed=float(losses[Smoothing.none][possible].mean()),
             add_one=float(losses[Smoothing.add_k].mean()),
@@ -65,19 +87,17 @@ def rows(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
         )
 
 
-def dev_losses(model: ngram.Model, windows: Windows, vocabulary: int) -> torch.Tensor:
+def compute_losses(model: ngram.Model, windows: Windows, vocabulary: int) -> Tensor:
     """The loss of every example, in nats: (examples,) float64."""
-    at_once = rows_at_once(vocabulary, torch.device("cpu"))
-    losses = []
-    for examples in torch.arange(len(windows)).split(at_once):  # type: ignore[no-untyped-call]
-        contexts, targets = windows.gather(examples)
-        log_p = ngram.logits(model, contexts)  # (rows, vocabulary)
-        losses.append(-log_p.gather(1, targets.unsqueeze(1)).squeeze(1).double())  # (rows,)
+    rows, losses = rows_at_once(vocabulary, torch.device("cpu")), []
+    for first in range(0, len(windows), rows):
+        contexts, targets = windows.gather(torch.arange(first, min(first + rows, len(windows))))
+        losses.append(F.nll_loss(ngram.logits(model, contexts), targets, reduction="none").double())  # (rows,)
     return torch.cat(losses)
 
 
-def as_text(table: list[Row]) -> str:
-    """The table for a terminal: without smoothing, what of dev is unknown, impossible, and the loss of the rest."""
+def format_table(table: Sequence[Row]) -> str:
+    """The table as text."""
     head = (
         f"{'context':>8}{'rows':>24}{'seen':>10}{'share':>10}   {'dev: +1':>8}{'Kneser-Ney':>12}   "
         "without smoothing: unknown, impossible, the rest"
@@ -88,3 +108,31 @@ def as_text(table: list[Row]) -> str:
         for row in table
     ]
     return "\n".join([head, *lines])
+
+
+def draw(table: Sequence[Row]) -> Figure:
+    """Left, how many contexts there are and how many were seen; right, the dev losses."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    counts, losses = figure.subplots(1, 2)
+    lengths = [row.length for row in table]
+    for axes, name, line, color, label in (
+        (counts, "possible", "o-", style.GREY, "rows of the table"),
+        (counts, "seen", "o-", style.BLUE, "rows that were seen"),
+        (losses, "add_one", "o-", style.ORANGE, "add-one smoothing"),
+        (losses, "kneser_ney", "o-", style.BLUE, "Kneser-Ney"),
+        (losses, "unsmoothed", "o--", style.GREY, "without smoothing (only pairs that were seen)"),
+    ):
+        axes.plot(lengths, [getattr(row, name) for row in table], line, color=color, label=label)
+    for row in table:
+        seen, allowed = 100 * row.seen / row.possible, 100 * (1 - row.unknown - row.impossible)
+        for axes, y, text in ((counts, row.seen, f"{seen:.3g} %"), (losses, row.unsmoothed, f"{allowed:.3g} %")):
+            axes.annotate(text, (row.length, y), (0, -14), textcoords="offset points", ha="center", fontsize=8)
+    counts.set(yscale="log", title="rows, and the share that was seen")
+    counts.set_ylim(bottom=min(row.seen for row in table) / 4)
+    losses.set(ylabel="dev loss, nats per token", title="dev loss, and the share of pairs that were seen")
+    losses.set_ylim(bottom=min(row.unsmoothed for row in table) - 0.12)
+    for axes in (counts, losses):
+        axes.set(xlabel="tokens in a context", xticks=lengths, xlim=(lengths[0] - 0.4, lengths[-1] + 0.4))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2, fontsize=8)
+    return figure

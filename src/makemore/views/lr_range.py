@@ -1,200 +1,180 @@
-"""The search for a learning rate: one step at each of many growing rates, and what their losses say.
+"""lr_range.png: which learning rate to train with, from a run that takes one step at each of many growing rates.
 
-The lecture's experiment: rates 10^linspace(-3, 0, 1000), one step each. The loss against the exponent falls into a
-valley and climbs out of it, and a good rate lies in the valley. (Smith, "Cyclical Learning Rates for Training Neural
-Networks", 2017, calls it the LR range test.) `experiment=lr_range` makes the run; `examined` reads its curve.
+The lecture's experiment: rates 10^linspace(-3, 0, 1000), one step each (`experiment=lr_range`). The loss against the
+exponent falls into a valley and climbs out of it, and a good rate lies in the valley. (Smith, "Cyclical Learning Rates
+for Training Neural Networks", 2017, calls it the LR range test.)
+
+The suggestion is the smallest rate whose average loss lies within two standard errors of the lowest: of all rates that
+this test cannot tell from the best, the most careful one (the one-standard-error rule of Breiman et al. 1984, with
+two). At the lowest point itself the loss stops falling because the rate has become too large, and a whole run stays at
+its rate for much longer than the test did. There is no suggestion unless the loss falls, and then rises again, by more
+than chance.
 """
 
+import json
+import logging
 import math
-from dataclasses import dataclass
-from typing import Any
+import textwrap
+from typing import Any, NamedTuple
 
+import lightning.pytorch as L
 import numpy as np
+from hydra.utils import instantiate
+from matplotlib.figure import Figure
+
+from makemore.config.schema import TrainConfig
+from makemore.errors import UserError
+from makemore.views import style
+from makemore.views.show import folder, show
+
+log = logging.getLogger(__name__)
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
-# How far the average reaches to each side, as a share of the run: wide enough to leave the chance of single
-# minibatches behind, narrow beside a valley of half a decade.
+# How far averages reach to each side, as a share of the run: evens out single minibatches, but no valley.
 REACH = 1 / 25
-# In standard errors: what is this near to the lowest is as low, and a fall or rise of no more than this is chance (the
-# largest of the curve's two dozen independent points may well be two or three away from the mean).
-AS_LOW, CHANCE = 2, 4
-# The relative precision of a loss in float32.
-ROUNDING = 1e-7
-# With fewer steps there is no average worth the name.
+# In standard errors: losses this close are equal, and a fall or rise up to this is chance (the lowest and highest of
+# the curve's two dozen independent points may well be two or three away from the mean).
+EQUAL, CHANCE = 2, 4
+# With fewer steps, averages mean nothing.
 FEWEST_STEPS = 100
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What a range test found.
+class LRRange(L.Callback):
+    """Keeps each step's rate and loss; at the end draws, writes `lr_range.json` and logs the suggestion."""
 
-    Attributes:
-        rates: (steps,) the rate of each step whose loss is a number, growing.
-        losses: (steps,) the loss of each step's minibatch before the step, in nats per token.
-        smoothed: (known,) their `centred_average`, up to where the run is far out of its valley; no loss counts for
-            more than `ceiling` in it.
-        ceiling: twice the largest loss on the way down; one beyond says no more than that its rate was far too large.
-        suggestion: the rate to train with; None if this test does not show one.
-        steepest: the rate at which the smoothed loss falls most per decade of rates; None if it does not fall.
-        divergence: the rate beyond which the smoothed loss rises; None if it does not rise.
-        verdict: what was found and what to do next, in a few words for a person.
-    """
+    def __init__(self) -> None:
+        self._rates: list[float] = []
+        self._losses: list[float] = []
 
-    rates: Values
-    losses: Values
-    smoothed: Values
-    ceiling: float
-    suggestion: float | None
-    steepest: float | None
-    divergence: float | None
-    verdict: str
+    def check(self, config: TrainConfig) -> None:
+        if config.model.fitted:
+            raise UserError(f"callbacks.lr_range is not for model={config.model.name}, which takes no optimizer steps")
+        schedule = instantiate(config.schedule, steps=config.steps)
+        first, middle, last = (schedule(step) for step in (0, config.steps // 2, config.steps - 1))
+        if config.steps > 2 and not first < middle < last:
+            raise UserError(
+                f"callbacks.lr_range needs a learning rate that grows from step to step, not one from {first:g} to "
+                f"{last:g}: schedule=exponential with schedule.end_lr above schedule.lr"
+            )
 
-    def as_plain(self) -> dict[str, Any]:
-        """What a JSON file holds of it."""
-        return {
-            "suggestion": self.suggestion,
-            "steepest": self.steepest,
-            "divergence": self.divergence,
-            "verdict": self.verdict,
-            "rates": self.rates.tolist(),
-            "losses": self.losses.tolist(),
-            "smoothed": self.smoothed.tolist(),
-        }
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        if outputs:
+            losses = outputs["losses"].tolist()  # (K,), fewer if the run diverged
+            self._losses += losses
+            self._rates += pl_module.learning_rates[: len(losses)]
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if not self._rates:
+            return
+        curve = analyze(np.array(self._rates), np.array(self._losses))
+        text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
+        (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")
+        show(trainer, pl_module, "lr_range", draw(curve))
+        log.info(f"learning rate: {curve.verdict}")
 
 
-def examined(rates: Values, losses: Values) -> Examined:
-    """Reads the curve of a range test.
+class Curve(NamedTuple):
+    """The result of a range test."""
 
-    The suggestion is the smallest rate whose smoothed loss lies within two standard errors of the lowest: of the rates
-    that this test cannot tell from the best, the most careful one (the one-standard-error rule of Breiman et al. 1984,
-    with two). At the lowest point itself the loss stops falling because the rate has become too large, and a whole run
-    stays at its rate for much longer than the test did.
+    suggestion: float | None  # the rate to train with
+    steepest: float | None  # the rate at which the average loss falls fastest per decade, if it falls
+    divergence: float | None  # the rate beyond which the average loss rises, if it rises
+    verdict: str  # the result and what to do next, in a sentence
+    rates: Values  # (steps,) up to the last finite loss
+    losses: Values  # (steps,) each minibatch's before its step, in nats per token
+    smoothed: Values  # (known,) average losses, up to where the run leaves its valley for good
 
-    There is none if the loss does not fall by more than chance, or does not rise again by more than chance: then the
-    lowest point is only where the test ended.
 
-    Args:
-        rates: (steps,) each step's rate, growing.
-        losses: (steps,) the loss of each step's minibatch, in nats per token. What stands behind one that is not a
-            number does not count.
-    """
-    broken = ~np.isfinite(losses)
-    diverged = bool(broken.any())
-    known = int(broken.argmax()) if diverged else len(losses)
-    rates, losses = rates[:known], losses[:known]
-    if known == 0:
-        return Examined(rates, losses, losses, math.nan, None, None, None, "the first loss was not a number already")
-    trailing = trailing_average(losses, max(1.0, REACH * known))
-    settled = int(REACH * known)  # before, it is the average of a few losses only
-    bottom = settled + int(trailing[settled:].argmin())
-    ceiling = 2 * float(losses[: bottom + 1].max())
-    far_out = np.flatnonzero(trailing[bottom:] > ceiling)
-    if len(far_out) > 0:
-        diverged, known = True, bottom + int(far_out[0])
-    reach = max(1.0, REACH * known)
-    # Losses grow without limit where a run diverges; one of 10^10 would drown its neighbours in the average.
-    held = np.minimum(losses[:known], ceiling)
-    smoothed = centred_average(held, reach)
-    errors = np.maximum(standard_error(held, reach), ROUNDING * smoothed)
+def analyze(rates: Values, losses: Values) -> Curve:
+    """Finds the valley in the losses (steps,) at growing rates (steps,)."""
+    steps = len(losses)
+    finite = int(np.append(np.isfinite(losses), False).argmin())
+    rates, losses = rates[:finite], losses[:finite]
+    # Where a run diverges, losses grow without limit. Those above the ceiling only say that the rate is far too large:
+    # they count as the ceiling, and the curve ends where all others follow.
+    ceiling = 2 * losses[: max(1, int(REACH * finite))].max(initial=0)
+    known = int(np.flatnonzero(losses <= ceiling).max(initial=-1)) + 1
+    if known < FEWEST_STEPS:
+        change = "smaller rates" if known < steps else "more steps"
+        verdict = f"no suggestion, because {known} steps are too few to tell; try {change}"
+        return Curve(None, None, None, verdict, rates, losses, losses[:known])
+    reach = REACH * known
+    smoothed, errors = average(np.minimum(losses[:known], ceiling), reach)  # (known,) each
     lowest = int(smoothed.argmin())
     highest = lowest + int(smoothed[lowest:].argmax())
     fell = smoothed[0] - smoothed[lowest] > CHANCE * math.hypot(errors[0], errors[lowest])
-    rose = diverged or smoothed[highest] - smoothed[lowest] > CHANCE * math.hypot(errors[lowest], errors[highest])
-    as_low = np.flatnonzero(smoothed <= smoothed[lowest] + AS_LOW * errors[lowest])
-    enough = known >= FEWEST_STEPS
-    suggestion = float(rates[as_low[0]]) if fell and rose and enough else None
-    return Examined(
-        rates=rates,
-        losses=losses,
-        smoothed=smoothed,
-        ceiling=ceiling,
-        suggestion=suggestion,
-        steepest=float(rates[steepest(rates[:known], smoothed, lowest, reach)]) if fell and enough else None,
-        divergence=float(rates[as_low[-1]]) if rose and (enough or diverged) else None,
-        verdict=_verdict(rates[:known], suggestion, fell=fell, rose=rose, enough=enough),
-    )
+    rose = known < steps or smoothed[highest] - smoothed[lowest] > CHANCE * math.hypot(errors[lowest], errors[highest])
+    best = rates[np.flatnonzero(smoothed <= smoothed[lowest] + EQUAL * errors[lowest])]
+    # Against the rate itself the first steps would always be steepest, because there the rates lie closest together.
+    slopes, _ = average(np.gradient(smoothed, np.log10(rates[:known])), reach)
+    first, last = rates[0], rates[known - 1]
+    if fell and rose:
+        verdict = f"try python train.py schedule.lr={round_rate(best[0])}, with the same model, data and optimizer"
+    elif rose:
+        verdict = (
+            f"no suggestion, because the loss only rose; try smaller rates, schedule.lr={round_rate(first / 1000)}"
+        )
+    else:
+        what, factor = ("had not begun to rise", 10) if fell else ("never fell", 1000)
+        verdict = f"no suggestion, because the loss {what} at {round_rate(last)}; try larger rates, "
+        verdict += f"schedule.end_lr={round_rate(last * factor)}, or more steps"
+    suggestion = float(best[0]) if fell and rose else None
+    steepest = float(rates[slopes[: lowest + 1].argmin()]) if fell else None
+    divergence = float(best[-1]) if rose else None
+    return Curve(suggestion, steepest, divergence, verdict, rates, losses, smoothed)
 
 
-def _verdict(rates: Values, suggestion: float | None, *, fell: bool, rose: bool, enough: bool) -> str:
-    first, last = rates[0], rates[-1]
-    if suggestion is not None:
-        return f"try python train.py schedule.lr={short(suggestion)}, with the same model, data and optimizer"
-    if rose and not fell:
-        return f"no suggestion, because the loss only rose; try smaller rates: schedule.lr={short(first / 1000)}"
-    if not enough:
-        return f"no suggestion, because there are too few steps to tell ({len(rates)}); try steps={10 * FEWEST_STEPS}"
-    if not fell:
-        return f"no suggestion, because the loss never fell; try larger rates: schedule.end_lr={short(last * 1000)}"
-    return (
-        f"no suggestion, because the loss had not begun to rise at {short(last)}; "
-        f"try larger rates, schedule.end_lr={short(last * 10)}, or more steps"
-    )
+def average(values: Values, reach: float) -> tuple[Values, Values]:
+    """Averages over both sides with weights exp(-distance / reach), and their standard errors. (N,) -> (N,), (N,)
+
+    An average over earlier values alone would trail behind the curve and move its valley to larger rates. The variance
+    of single values is half the mean square of the differences between neighbours, which a trend hardly changes; a
+    mean with weights w has that variance times sum w^2 / (sum w)^2.
+    """
+    sums, squares = weigh(np.ones(len(values)), reach), weigh(np.ones(len(values)), reach / 2)
+    averages = weigh(values, reach) / sums
+    variances = weigh(np.diff(values, append=values[-2]) ** 2 / 2, reach) / sums
+    errors = np.sqrt(np.maximum(variances, 0) * squares) / sums
+    return averages, np.maximum(errors, 1e-7 * averages)  # float32 losses are rounded to 1e-7
 
 
-def short(rate: float) -> str:
-    """A rate as a person would type it: two digits are more than the test can tell."""
+def weigh(values: Values, reach: float) -> Values:
+    """Sum over j of exp(-|i - j| / reach) values[j], for every i, by the fast Fourier transform. (N,) -> (N,)"""
+    size = 2 * len(values)
+    distance = np.minimum(np.arange(size), size - np.arange(size))
+    product = np.fft.rfft(values, size) * np.fft.rfft(np.exp(-distance / reach))
+    return np.fft.irfft(product, size)[: len(values)]
+
+
+def round_rate(rate: float) -> str:
+    """A rate as a person would type it: the test cannot tell more than two digits."""
     return f"{float(f'{rate:.2g}'):g}"
 
 
-def centred_average(values: Values, reach: float) -> Values:
-    """An average of each value's neighbours on both sides, with weights exp(-distance / reach). (N,)
-
-    An exponentially weighted average forward and one backward, put together. That of one direction alone trails behind
-    the curve and moves its valley to larger rates. And it is divided by the sum of its weights: sums that start at
-    zero, without this correction, make the first losses look small.
-
-    Args:
-        values: (N,).
-        reach: in steps.
-    """
-    decay = math.exp(-1 / reach)
-    averages: Values = _both_ways(values, decay) / _both_ways(np.ones(len(values)), decay)
-    return averages
-
-
-def trailing_average(values: Values, reach: float) -> Values:
-    """The same of the values so far alone: what comes later changes nothing. (N,)"""
-    decay = math.exp(-1 / reach)
-    averages: Values = _forward(values, decay) / _forward(np.ones(len(values)), decay)
-    return averages
-
-
-def standard_error(values: Values, reach: float) -> Values:
-    """How far chance alone moves `centred_average`: its standard deviation. (N,)
-
-    The variance of single values is half the mean square of the differences between neighbours, which a trend hardly
-    changes. A mean with weights w has that variance times sum w^2 / (sum w)^2.
-    """
-    decay = math.exp(-1 / reach)
-    between = np.diff(values) ** 2 / 2  # (N - 1,)
-    variances = centred_average(np.append(between, between[-1:]) if len(between) else np.zeros(1), reach)  # (N,)
-    ones = np.ones(len(values))
-    errors: Values = np.sqrt(variances * _both_ways(ones, decay**2)) / _both_ways(ones, decay)
-    return errors
-
-
-def steepest(rates: Values, smoothed: Values, lowest: int, reach: float) -> int:
-    """Where, before its lowest point, a smoothed curve falls fastest against the exponent of the rate.
-
-    Against the rate itself the first steps would always win: there the rates lie closest together. Slopes are noisier
-    than values, so they are averaged once more.
-    """
-    if len(rates) < 2:
-        return 0
-    slopes = centred_average(np.gradient(smoothed, np.log10(rates)), reach)
-    return int(slopes[: lowest + 1].argmin())
-
-
-def _both_ways(values: Values, decay: float) -> Values:
-    """Sum over j of decay^|i - j| values[j], for every i."""
-    return _forward(values, decay) + _forward(values[::-1], decay)[::-1] - values
-
-
-def _forward(values: Values, decay: float) -> Values:
-    """Sum over j <= i of decay^(i - j) values[j], for every i."""
-    sums, total = np.empty(len(values)), 0.0
-    for i, value in enumerate(values.tolist()):
-        total = decay * total + value
-        sums[i] = total
-    return sums
+def draw(curve: Curve) -> Figure:
+    """The losses against the exponent of the rate, their average, and the rates that were found."""
+    known = len(curve.smoothed)
+    exponents, losses = np.log10(curve.rates[:known]), curve.losses[:known]
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    line = style.choose_line(known)
+    axes.plot(exponents, losses, line, color=style.LIGHT_BLUE, linewidth=0.6, label="minibatch", rasterized=True)
+    axes.plot(exponents, curve.smoothed, color=style.BLUE, linewidth=1.8, label="average of nearby steps")
+    for rate, color, line, label in (
+        (curve.steepest, style.GREY, ":", "falls fastest at"),
+        (curve.suggestion, style.GREEN, "-", "suggested:"),
+        (curve.divergence, style.ORANGE, "--", "rises from"),
+    ):
+        if rate is not None:
+            name = f"{label} {round_rate(rate)}"
+            axes.axvline(math.log10(rate), color=color, linestyle=line, linewidth=1.5, label=name)
+    if known > 0:
+        # Losses above all on the way down would press the valley flat.
+        top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()
+        axes.set_ylim(losses.min() - 0.1, top + 0.1)
+    axes.set_title(textwrap.fill(curve.verdict, 88), fontsize=11)
+    axes.set(xlabel="log10 of the learning rate, one step each", ylabel="loss (nats per character)")
+    axes.grid(alpha=0.3)
+    style.add_legend(figure, axes)
+    return figure

@@ -4,37 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 
-from makemore.config.schema import MixtureConfig, TrainConfig
-from makemore.data.datamodule import WindowDataModule
+from makemore.data.dataset import Dataset
 from makemore.errors import UserError
-from makemore.models import file as checkpoint
-from makemore.models.file import SavedModel
+from makemore.models import model_file
+from makemore.models.model_file import TrainedModel
 
 
-def load(config: TrainConfig, nodes: DictConfig) -> list[SavedModel]:
-    """The models of a mixture; the run's context becomes as long as the longest of theirs.
+def load(paths: Sequence[str]) -> list[TrainedModel]:
+    """Reads the members.
 
     Raises:
         UserError: one of them cannot be read, or has diverged.
     """
-    if not isinstance(config.model, MixtureConfig):
-        return []
     loaded = []
-    for path in config.model.members:
+    for path in paths:
         try:
-            loaded.append(checkpoint.load(Path(path)))
+            loaded.append(model_file.load(Path(path)))
         except UserError as error:
             raise UserError(str(error).replace("checkpoint=", "model.members=", 1)) from None
-        if not all(tensor.isfinite().all() for tensor in loaded[-1].state.values()):
+        if not all(tensor.isfinite().all() for tensor in loaded[-1].model.state_dict().values()):
             raise UserError(f"model.members={path} has diverged: its weights are not finite; train it again")
-    config.data.block_size = nodes.data.block_size = max(member.block_size for member in loaded)
     return loaded
 
 
-def check(paths: Sequence[str], members: Sequence[SavedModel], data: WindowDataModule) -> None:
-    """Makes sure that the members of a mixture learned from the documents that this run has.
+def check_data(paths: Sequence[str], members: Sequence[TrainedModel], data: Dataset) -> None:
+    """Makes sure that the members learned from the documents of this run.
 
     Raises:
         UserError: one of them did not.

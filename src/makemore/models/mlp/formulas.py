@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from makemore.config.schema import Init
+from makemore.models.mlp.config import Init
 
 
 class Parameters(NamedTuple):
@@ -136,22 +136,10 @@ def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None =
     return F.cross_entropy(logits(p, contexts, mask), targets)
 
 
-def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator) -> Tensor:
+def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator | None = None) -> Tensor:
     """Zeros with probability `rate`, 1 / (1 - rate) otherwise. (rows, hidden)"""
     keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
     return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-
-
-def distilled(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
-    """Targets that are in part a teacher's opinion: (1 - share) 1_y + share q. (B,), (B, vocabulary) -> (B, vocabulary)
-
-    Args:
-        targets: (B,) int64 ids.
-        teacher: (B, vocabulary) q, rows that sum to 1.
-        share: from 0, the targets alone, to 1.
-    """
-    mixed = teacher * share  # (B, vocabulary)
-    return mixed.scatter_add_(1, targets.unsqueeze(1), mixed.new_full((len(targets), 1), 1 - share))
 
 
 def loss_and_gradients(
@@ -199,19 +187,3 @@ def loss_and_gradients(
     de = da @ p.W1.t()  # (B, block_size * emb_dim)
     out.C.zero_().index_add_(0, ids, de.view(len(ids), -1))
     return mean_loss
-
-
-def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Parameters:
-    """The parameters in a checkpoint's state.
-
-    Raises:
-        ValueError: they are not all there, there are others, or they are not dense float32 in shapes that fit together.
-    """
-    if set(state) != set(Parameters._fields):
-        raise ValueError("not the parameters of an MLP")
-    if any(tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in state.values()):
-        raise ValueError("not dense float32")
-    p = Parameters(**state)
-    if p.C.dim() != 2 or [tuple(q.shape) for q in p] != shapes(vocabulary, block_size, p.C.shape[1], len(p.b1)):
-        raise ValueError("not the shapes of one network")
-    return p

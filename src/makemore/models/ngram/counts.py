@@ -31,8 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from makemore.config.schema import Smoothing
 from makemore.data.windows import Windows
+from makemore.models.ngram.config import Smoothing
 
 # Examples counted at a time, at first: 2**20 take about 100 MiB.
 BLOCK = 2**20
@@ -289,11 +289,6 @@ def lookup(model: Model, contexts: Tensor) -> Tensor:
     return torch.stack(nodes, dim=1)
 
 
-def parameters(model: Model) -> int:
-    """How many free numbers the model has: the values of all pairs. The backoffs follow from these."""
-    return len(model.values)
-
-
 def contexts_seen(model: Model) -> list[tuple[int, int]]:
     """For contexts of 0, 1, ... tokens: how many were seen, and how many sequences of that length there are."""
     vocabulary = int(model.V)
@@ -306,31 +301,26 @@ def contexts_seen(model: Model) -> list[tuple[int, int]]:
     return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
 
 
-def restored(state: dict[str, Tensor], vocabulary: int, block_size: int) -> Model:
-    """The model in a checkpoint's state.
+def check(model: Model, vocabulary: int, block_size: int) -> None:
+    """Makes sure that a loaded model is one, so that looking up a context stays within its tensors.
 
     Raises:
-        ValueError: its parts do not fit together.
+        ValueError: it is not.
     """
-    if set(state) != set(Model._fields) or any(tensor.layout != torch.strided for tensor in state.values()):
-        raise ValueError("not the tensors of an n-gram model")
-    model = Model(**state)
     nodes, pairs = len(model.backoff), len(model.values)
     sound = (
         all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
         and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
-        and model.targets.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
+        and not model.targets.dtype.is_floating_point
+        and not model.targets.dtype.is_complex
         and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
         and int(model.V) == vocabulary
-        and len(model.keys) == nodes - 1
-        and len(model.starts) == nodes + 1
-        and len(model.targets) == pairs
-        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
+        and [len(part) for part in (model.keys, model.starts, model.targets)] == [nodes - 1, nodes + 1, pairs]
         and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
+        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
         and bool((model.values >= 0).all() and (model.backoff >= 0).all())
         and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
         and len(contexts_seen(model)) == block_size + 1
     )
     if not sound:
         raise ValueError("the parts of an n-gram model do not fit together")
-    return model

@@ -1,0 +1,107 @@
+"""Minibatches to train on, and batches that cover a split once."""
+
+import math
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from makemore.data.windows import Windows
+from makemore.randomness import Stream, generator
+
+# Ids in one Lightning batch: 32 MiB of int64 contexts.
+CHUNK_BUDGET = 2**22
+# Examples in one evaluation batch: few batches, because Lightning takes a third of a millisecond for each.
+EVALUATION_ROWS = 2**14
+
+
+class Batch(NamedTuple):
+    """Examples to compute with.
+
+    Attributes:
+        contexts: (..., block_size) int64 ids.
+        targets: (...) int64 ids.
+    """
+
+    contexts: Tensor
+    targets: Tensor
+
+
+class Minibatches:
+    """Minibatches drawn from the training examples, several in each item.
+
+    Every item is a `Batch` with contexts (K, B, block_size) and targets (K, B). What is drawn depends on the seed
+    alone, never on K.
+
+    Args:
+        windows: the examples to draw from.
+        batch_size: B; None takes every example in every step, in order.
+        replacement: draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled
+            epochs, one permutation after another, and a minibatch may hold the end of one and the start of the next.
+        counts: K of each item.
+        seed: the run's seed.
+        device: where the examples lie and are gathered; the same ones are drawn for any.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        *,
+        batch_size: int | None,
+        replacement: bool,
+        counts: Collection[int],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.windows = windows.to(device)
+        self.batch_size = batch_size
+        self.replacement = replacement
+        self.counts = counts
+        self._generator = generator(seed, Stream.minibatches)
+        self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.counts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draws the items, in order."""
+        for count in self.counts:
+            yield Batch(*self.windows.gather(self._draw(count)))
+
+    def _draw(self, count: int) -> Tensor:
+        """The example numbers of the next `count` minibatches. (count, B)"""
+        examples = len(self.windows)
+        if self.batch_size is None:
+            return torch.arange(examples).expand(count, examples)
+        if self.replacement:
+            return torch.randint(examples, (count, self.batch_size), generator=self._generator)
+        wanted = count * self.batch_size
+        parts = [self._order]
+        while sum(map(len, parts)) < wanted:
+            parts.append(torch.randperm(examples, generator=self._generator))
+        order = torch.cat(parts)
+        self._order = order[wanted:]
+        return order[:wanted].view(count, self.batch_size)
+
+
+class EvaluationBatches:
+    """Every example of a split once, in order.
+
+    Items are `Batch`es with contexts (B, block_size) and targets (B,).
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+        self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // windows.block_size))
+
+    def __len__(self) -> int:
+        """How many batches there are."""
+        return math.ceil(len(self.windows) / self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Gathers one batch after the other."""
+        for first in range(0, len(self.windows), self.rows):
+            examples = torch.arange(first, min(first + self.rows, len(self.windows)))  # (B,)
+            yield Batch(*self.windows.gather(examples))

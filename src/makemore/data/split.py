@@ -1,0 +1,107 @@
+"""Documents are read, split into train, dev and test, and fingerprinted."""
+
+import dataclasses
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from makemore.config.schema import DataConfig
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.errors import UserError
+
+
+def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
+    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut where the lecture cuts.
+
+    Args:
+        documents: the documents, in the file's order.
+        shares: three shares that sum to 1.
+        seed: the shuffle's seed (42 in the lecture).
+
+    Raises:
+        UserError: a part is left with no document.
+    """
+    shuffled = list(documents)
+    random.Random(seed).shuffle(shuffled)
+    # The nudge undoes sums like 0.7 + 0.2 = 0.8999..., which would cut one document short.
+    first, second = (int(share * len(shuffled) + 1e-6) for share in (shares[0], shares[0] + shares[1]))
+    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
+    for name, part in zip(("train", "dev", "test"), parts, strict=True):
+        if not part:
+            given = f"data.splits={list(shares)}".replace(" ", "")
+            raise UserError(
+                f"{given} leaves {name} empty: there are {len(shuffled)} documents; give more, or larger shares"
+            )
+    return parts
+
+
+def digest(documents: Sequence[str]) -> str:
+    """A BLAKE2b hash that identifies a list of documents, in hexadecimal."""
+    return hashlib.blake2b("\n".join(documents).encode(), digest_size=16).hexdigest()
+
+
+def fingerprint(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """A 64-bit BLAKE2b hash of each document: enough to tell a known name from a new one. (N,)"""
+    digests = [hashlib.blake2b(document.encode(), digest_size=8).digest() for document in documents]
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+
+
+class Documents(NamedTuple):
+    """The documents of a file, split: everything that does not depend on the length of contexts.
+
+    Attributes:
+        path: the file.
+        number: how many documents there are.
+        vocabulary: of the whole file, so that a run on its first few documents has the same network.
+        parts: the documents of train, dev and test.
+        known: (distinct documents,) int64 fingerprints of the training documents.
+        held_out: `digest` of the dev and of the test documents.
+    """
+
+    path: Path
+    number: int
+    vocabulary: Vocabulary
+    parts: tuple[list[str], list[str], list[str]]
+    known: Tensor
+    held_out: list[str]
+
+
+def read_documents(data: DataConfig) -> Documents:
+    """Reads the documents and splits them; a second call with the same file and split reads nothing again.
+
+    A sweep reads before it forks its runs, so that they share the documents.
+
+    Raises:
+        UserError: the file or the split is not usable.
+    """
+    same = repr(dataclasses.replace(data, block_size=0, batch_size=0, replacement=False))
+    if same not in _read:
+        _read[same] = _read_and_split(data)
+    return _read[same]
+
+
+_read: dict[str, Documents] = {}
+
+
+def _read_and_split(data: DataConfig) -> Documents:
+    path = corpus.locate(data)
+    documents = corpus.read(path)
+    vocabulary = Vocabulary.from_documents(documents)
+    if data.unique:
+        documents = list(dict.fromkeys(documents))
+    if data.overfit is not None:
+        if data.overfit > len(documents):
+            raise UserError(f"data.overfit={data.overfit} is more than the {len(documents)} documents there are")
+        documents = documents[: data.overfit]
+        parts = documents, documents, documents
+    else:
+        parts = split(documents, data.splits, data.split_seed)
+    known = torch.from_numpy(np.unique(fingerprint(parts[0])))  # (distinct documents,) int64
+    return Documents(path, len(documents), vocabulary, parts, known, [digest(part) for part in parts[1:]])

@@ -1,0 +1,157 @@
+"""The contract of a model: what training, sampling, mixtures and figures may ask of it.
+
+A model extends `LanguageModel` and defines `forward`. Everything else has a default that suits a plain network.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from makemore.config.schema import ModelConfig
+from makemore.data.dataset import Dataset
+from makemore.data.windows import Windows
+
+# Logits that are computed together outside training: 16 MiB of float32.
+LOGITS_BUDGET = 2**22
+# More rows than this together are slower on a CPU: the hidden layer falls out of the cache.
+CACHED_ROWS = 2**9
+
+
+class LanguageModel(nn.Module):
+    """A model of the next token: contexts (B, block_size) int64 -> logits (B, vocabulary).
+
+    `forward` is called in train mode for training steps and in eval mode everywhere else.
+
+    Args:
+        config: the model's `Config`.
+        vocabulary: how many tokens there are; id 0 is the boundary.
+        block_size: ids in a context.
+
+    Attributes:
+        cpu_only: why this model cannot compute on a GPU; empty if it can.
+    """
+
+    cpu_only = ""
+
+    def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.vocabulary: int = vocabulary
+        self.block_size: int = block_size
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
+
+    def fit(self, data: Dataset) -> None:
+        """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this.
+
+        Raises:
+            UserError: the model does not go with the data.
+        """
+
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
+        """The mean loss of one minibatch, in nats per token; leaves gradients in the parameters' `.grad`.
+
+        Args:
+            contexts: (B, block_size) int64 ids.
+            targets: (B,) int64 ids.
+            soft: (B, vocabulary) distributions to learn in place of the targets, as in distillation. The gradients are
+                those of the cross-entropy to these, but the loss that is returned is the next token's as always.
+        """
+        logits = self(contexts)  # (B, vocabulary)
+        loss = F.cross_entropy(logits, targets)
+        objective = loss if soft is None else F.cross_entropy(logits, soft)
+        self.zero_grad()
+        objective.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
+        """Takes K steps of plain gradient descent in one call, if the model has a fast way to do so.
+
+        Args:
+            contexts: (K, B, block_size) int64 ids.
+            targets: (K, B) int64 ids.
+            rates: the learning rate of each step.
+
+        Returns:
+            (K,) the loss before each step, or None: then the steps are taken one by one.
+        """
+        return None
+
+    def operations(self, rows: int) -> int:
+        """Multiplications and additions in a training step of `rows` examples.
+
+        By default each entry of a matrix counts once per row forward and twice backward.
+        """
+        return 6 * rows * sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
+
+    def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
+        """Prepares the fastest way to compute training steps of `rows` examples, and names it.
+
+        Called once, before training. None of it may change what is learned, except for rounding.
+        """
+        return "gradients by autograd"
+
+    def embedding(self) -> Tensor | None:
+        """The table of token vectors to draw, (vocabulary, dimensions): by default that of the first nn.Embedding."""
+        for module in self.modules():
+            if isinstance(module, nn.Embedding) and module.num_embeddings == self.vocabulary:
+                return module.weight
+        return None
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """The outputs of tanh layers by name, each (B, ...): by default those of every nn.Tanh."""
+        layers: dict[nn.Module, str] = {
+            module: name for name, module in self.named_modules() if isinstance(module, nn.Tanh)
+        }
+        found: dict[str, Tensor] = {}
+
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (PyTorch's signature)
+            found[layers[module]] = output
+
+        hooks = [module.register_forward_hook(keep) for module in layers]
+        try:
+            if hooks:
+                self(contexts)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def pairs(self, train: Windows) -> Tensor:
+        """For contexts of one token, what follows each: (vocabulary, vocabulary) probabilities, or counts as int64."""
+        every = torch.arange(self.vocabulary, device=next(self.parameters()).device).unsqueeze(1)  # (vocabulary, 1)
+        probabilities: Tensor = self(every).softmax(1)
+        return probabilities
+
+    def size(self) -> int:
+        """How many free numbers the model has."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration as plain values, from which the model can be built again before its state is loaded."""
+        return {key: value.value if isinstance(value, Enum) else value for key, value in asdict(self.config).items()}
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every submodule has the mode that it had before."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """How many examples to evaluate together: their logits fit in `LOGITS_BUDGET`, and on a CPU into its cache."""
+    affordable = max(1, LOGITS_BUDGET // vocabulary)
+    return min(CACHED_ROWS, affordable) if device.type == "cpu" else affordable

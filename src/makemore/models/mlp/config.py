@@ -1,0 +1,39 @@
+"""The keys of `model=mlp`."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from omegaconf import MISSING
+
+from makemore.config.schema import ModelConfig, number
+
+
+class Init(Enum):
+    """How the initial weights are drawn."""
+
+    normal = "normal"
+    kaiming = "kaiming"
+
+
+class Gradients(Enum):
+    """Where gradients come from.
+
+    The formulas of `formulas.py`, as machine code (`compiled`) or as PyTorch operations (`closed_form`); or PyTorch's
+    autograd. `auto` picks by the size of the network.
+    """
+
+    auto = "auto"
+    compiled = "compiled"
+    closed_form = "closed_form"
+    autograd = "autograd"
+
+
+@dataclass
+class Config(ModelConfig):
+    """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
+
+    emb_dim: int = number(at_least=1)
+    hidden: int = number(at_least=1)
+    init: Init = MISSING
+    dropout: float = number(at_least=0, below=1)
+    gradients: Gradients = MISSING

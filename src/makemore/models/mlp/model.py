@@ -1,0 +1,136 @@
+"""`model=mlp`: the network of lecture 2, after Bengio et al. (2003). Its mathematics is in `formulas.py`."""
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from makemore.models.base import LanguageModel
+from makemore.models.mlp import formulas
+from makemore.models.mlp.config import Config, Gradients
+from makemore.models.mlp.formulas import Parameters
+
+if TYPE_CHECKING:
+    from makemore.models.mlp.numba_steps import Network
+
+log = logging.getLogger(__name__)
+
+# Operations in the matrix products of a step from which on PyTorch's products use more threads, where they are asked
+# for; below, waiting for each other takes longer than the products do.
+MANY_THREADS_FROM = 10**8
+FORMS = {
+    Gradients.compiled: "compiled steps",
+    Gradients.closed_form: "gradients in closed form",
+    Gradients.autograd: "gradients by autograd",
+}
+
+
+class Workspace(NamedTuple):
+    """What the formulas read and write in training.
+
+    Attributes:
+        p: the parameters, without autograd.
+        gradients: laid out as `p`.
+        compiled: both as the compiled steps take them; None for PyTorch's operations.
+    """
+
+    p: Parameters
+    gradients: Parameters
+    compiled: "Network | None"
+
+
+class Model(LanguageModel):
+    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names and shapes."""
+
+    def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
+        super().__init__(config, vocabulary, block_size)
+        empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
+        self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
+        self._form = Gradients.autograd
+        self._workspace: Workspace | None = None
+        if config.gradients is Gradients.compiled:
+            self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
+
+    @property
+    def p(self) -> Parameters:
+        """The parameters, as the functions of `formulas` take them."""
+        return Parameters(self.C, self.W1, self.b1, self.W2, self.b2)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draws the weights of lecture 2, or with `init=kaiming` those of lecture 3."""
+        c = self.config
+        drawn = formulas.initial(self.vocabulary, self.block_size, c.emb_dim, c.hidden, c.init, generator)
+        with torch.no_grad():
+            for parameter, value in zip(self.p, drawn, strict=True):
+                parameter.copy_(value)
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
+        return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
+
+    def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
+        """Compiled steps on one thread, PyTorch's products on many threads or a GPU, unless `model.gradients` says."""
+        self._form = self.config.gradients
+        if self._form is Gradients.auto:
+            in_loops = not on_gpu and (threads == 1 or self.operations(rows) < MANY_THREADS_FROM)
+            self._form = Gradients.compiled if in_loops else Gradients.closed_form
+        if self._form is Gradients.compiled:
+            from makemore.models.mlp import numba_steps
+
+            if not numba_steps.is_ready():
+                log.info("compiling the steps for this processor: a few seconds, once")
+            numba_steps.prepare()
+        return FORMS[self._form]
+
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
+        """The mean loss of one minibatch; gradients by the formulas or by autograd, as chosen."""
+        if self._form is Gradients.autograd:
+            return super().loss_and_gradients(contexts, targets, soft)
+        work = self._prepare()
+        for parameter, gradient in zip(self.p, work.gradients, strict=True):
+            parameter.grad = gradient  # every time, because Lightning removes it now and then
+        mask = self._dropout_mask(len(contexts))
+        if work.compiled is not None:
+            return work.compiled.loss_and_gradients(contexts, targets, mask, soft)
+        with torch.inference_mode():
+            return formulas.loss_and_gradients(work.p, contexts, targets, work.gradients, mask, soft)
+
+    def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
+        """All steps in one call of the compiled loops, if there is no dropout to draw."""
+        if self._form is not Gradients.compiled or self.config.dropout > 0:
+            return None
+        work = self._prepare()
+        assert work.compiled is not None
+        return work.compiled.descend(contexts, targets, rates)
+
+    def operations(self, rows: int) -> int:
+        """Multiplications and additions in the six matrix products of a step."""
+        c = self.config
+        return formulas.operations(rows, self.vocabulary, self.block_size, c.emb_dim, c.hidden)
+
+    def embedding(self) -> Tensor:
+        """C."""
+        return self.C
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """The hidden layer. (B, hidden)"""
+        return {"h": formulas.hidden_layer(self.p, contexts)}
+
+    def _dropout_mask(self, rows: int) -> Tensor | None:
+        if not self.training or self.config.dropout == 0:
+            return None
+        return formulas.dropout_mask(rows, self.p, self.config.dropout)
+
+    def _prepare(self) -> Workspace:
+        """Makes the workspace at the first step, when the parameters are on their device."""
+        if self._workspace is None:
+            p = Parameters(*(parameter.detach() for parameter in self.p))
+            gradients = Parameters(*map(torch.zeros_like, p))
+            compiled = None
+            if self._form is Gradients.compiled:
+                from makemore.models.mlp.numba_steps import Network
+
+                compiled = Network(p, gradients)
+            self._workspace = Workspace(p, gradients, compiled)
+        return self._workspace

@@ -1,0 +1,28 @@
+"""The keys of `model=ngram`."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from makemore.config.schema import ModelConfig, number
+
+
+class Smoothing(Enum):
+    """Where the probability of unseen n-grams comes from."""
+
+    none = "none"
+    add_k = "add_k"
+    kneser_ney = "kneser_ney"
+
+
+@dataclass
+class Config(ModelConfig):
+    """Counts of n-grams, of order data.block_size + 1."""
+
+    smoothing: Smoothing = MISSING
+    k: float = number(at_least=0, at_most=10**6)
+    discount: float | None = number(at_least=0, at_most=1)
+
+    fitted: ClassVar[bool] = True

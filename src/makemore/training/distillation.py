@@ -1,0 +1,44 @@
+"""Distillation (Hinton et al. 2015): part of what a network learns is the opinion of a teacher.
+
+The teacher is an n-gram model with modified Kneser-Ney smoothing of the training split, with the network's own context.
+What it knows about rare contexts keeps a wide network from memorizing them.
+"""
+
+from torch import Tensor
+
+from makemore.data.windows import Windows
+from makemore.models.ngram import counts
+from makemore.models.ngram.config import Smoothing
+
+
+class Teacher:
+    """The distributions that a network learns in place of single tokens: (1 - share) 1_y + share q.
+
+    Args:
+        train: the training examples, which the teacher counts.
+        vocabulary: how many tokens there are.
+        share: the teacher's share, from 0, the targets alone, to 1.
+    """
+
+    def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
+        self.share = share
+        self._counts = counts.fit(train, vocabulary, Smoothing.kneser_ney)
+
+    def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
+        """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32"""
+        if self._counts.keys.device != contexts.device:
+            self._counts = counts.Model(*(part.to(contexts.device) for part in self._counts))
+        opinion = counts.probabilities(self._counts, contexts).float()  # (B, vocabulary)
+        return mix_targets(targets, opinion, self.share)
+
+
+def mix_targets(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
+    """(1 - share) 1_y + share q, row by row. (B,), (B, vocabulary) -> (B, vocabulary)
+
+    Args:
+        targets: (B,) int64 ids y.
+        teacher: (B, vocabulary) q, rows that sum to 1.
+        share: from 0 to 1.
+    """
+    mixed = teacher * share  # (B, vocabulary)
+    return mixed.scatter_add_(1, targets.unsqueeze(1), mixed.new_full((len(targets), 1), 1 - share))

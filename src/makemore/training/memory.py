@@ -1,0 +1,61 @@
+"""Running out of memory becomes a sentence, if possible before it happens."""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterator
+
+import torch
+
+from makemore.config.schema import ModelConfig
+from makemore.errors import UserError
+from makemore.models import registry
+
+
+def check_size(config: ModelConfig, vocabulary: int, block_size: int) -> None:
+    """Makes sure that a network fits into memory before it is made.
+
+    Raises:
+        UserError: it does not.
+    """
+    with torch.device("meta"):  # sizes alone, without memory
+        model = registry.build(config, vocabulary, block_size)
+    # Parameters and gradients in float32, and as much again while checkpoints are written.
+    needed, there = 4 * 4 * model.size(), get_physical_memory()
+    if needed > there:
+        raise UserError(
+            f"model={config.name} with these sizes and data.block_size={block_size} needs {needed / 1e9:,.0f} GB of "
+            f"memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes ({name_sizes(config)})"
+        )
+
+
+def name_sizes(config: ModelConfig) -> str:
+    """The whole numbers among a model's keys, as they would be typed."""
+    return ", ".join(f"model.{key}={value}" for key, value in vars(config).items() if type(value) is int)
+
+
+def get_physical_memory() -> float:
+    """Bytes of memory that the machine has; infinite where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+@contextlib.contextmanager
+def explain_lack_of_memory(config: ModelConfig) -> Iterator[None]:
+    """Turns running out of memory into a sentence.
+
+    Raises:
+        UserError: that sentence.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+            raise
+        sizes = name_sizes(config)
+        raise UserError(
+            "this run does not fit into memory; choose a smaller data.batch_size or data.block_size"
+            + (f", or smaller sizes ({sizes})" if sizes else "")
+        ) from error

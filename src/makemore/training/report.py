@@ -1,0 +1,45 @@
+"""The last lines of a run: losses, time, where things are, and what to do next."""
+
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+from makemore.config.status import Status
+
+HOW = {
+    Status.finished: "finished",
+    Status.interrupted: "stopped early by Ctrl-C",
+    Status.diverged: "stopped early because the loss was no longer a number; try a smaller schedule.lr",
+}
+
+
+def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
+    """The text.
+
+    Args:
+        metrics: what `metrics.json` holds.
+        run_folder: the run's own.
+        seconds: from start to end, with data and figures.
+    """
+    losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
+    how = HOW[Status(metrics["status"])]
+    if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
+        how += "; dev contains tokens that the model considers impossible, as counts without smoothing do"
+    if run_folder.is_relative_to(Path.cwd()):
+        run_folder = run_folder.relative_to(Path.cwd())
+    logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
+    steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
+    rate = f" ({metrics['fit_seconds'] / steps * 1e6:.0f} µs a step)" if steps else ""
+    rows = [
+        ("run", how),
+        ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
+        ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
+        ("time", f"{metrics['fit_seconds']:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
+        ("folder", str(run_folder)),
+    ]
+    next_commands = [f"tensorboard --logdir {shlex.quote(logs)}"]
+    if math.isfinite(metrics["best_dev_loss"]):
+        next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
+    rows += zip(("next", ""), next_commands, strict=False)
+    return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"

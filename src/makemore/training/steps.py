@@ -1,0 +1,89 @@
+"""Optimizer steps: by any optimizer of PyTorch's, or for plain SGD without its bookkeeping."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from makemore.data.minibatches import Batch
+from makemore.errors import UserError
+from makemore.models.base import LanguageModel
+from makemore.training.distillation import Teacher
+
+OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+
+
+def make_optimizer(factory: OptimizerFactory, model: nn.Module) -> torch.optim.Optimizer:
+    """The configured optimizer over all parameters; weight decay is for matrices, as is usual, not for biases.
+
+    Raises:
+        UserError: its keys do not go together.
+    """
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}] if matrices else []
+    if vectors:
+        groups.append({"params": vectors, "weight_decay": 0.0})
+    try:
+        return factory(groups)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the optimizer does not take these keys: {error}") from error
+
+
+def take_steps(
+    model: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rates: Sequence[float],
+    teacher: Teacher | None = None,
+) -> Tensor:
+    """Takes K optimizer steps.
+
+    Args:
+        model: the model to train, in train mode.
+        optimizer: over its parameters.
+        batch: contexts (K, B, block_size) and targets (K, B).
+        rates: the learning rate of each step.
+        teacher: mixes its opinion into the targets; None to learn the targets alone.
+
+    Returns:
+        (K,) the loss before each step, in nats per token.
+    """
+    update: Callable[[torch.optim.Optimizer, float], None] = optimizer_step
+    if is_plain_sgd(optimizer):
+        update = descend
+        if teacher is None:
+            losses = model.descend(batch.contexts, batch.targets, list(rates))
+            if losses is not None:
+                return losses
+    losses = torch.empty(len(batch.targets), device=batch.targets.device)  # (K,)
+    minibatches = zip(batch.contexts.unbind(), batch.targets.unbind(), rates, strict=True)
+    for k, (contexts, targets, rate) in enumerate(minibatches):
+        soft = None if teacher is None else teacher.mix(contexts, targets)  # (B, vocabulary)
+        losses[k] = model.loss_and_gradients(contexts, targets, soft)
+        update(optimizer, rate)
+    return losses
+
+
+def optimizer_step(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """One step of any optimizer at a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+def is_plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step is no more than p <- p - rate * gradient, with nothing kept between steps."""
+    return type(optimizer) is torch.optim.SGD and not any(
+        group["momentum"] or group["weight_decay"] or group["maximize"] for group in optimizer.param_groups
+    )
+
+
+@torch.no_grad()
+def descend(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """One step of plain SGD, to the bit what `optimizer.step()` does, without its 20 µs of bookkeeping."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.add_(parameter.grad, alpha=-rate)

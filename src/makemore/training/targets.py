@@ -1,0 +1,39 @@
+"""What `_target_` names in a configuration: callbacks, loggers, optimizers and schedules, from any importable code."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from makemore.errors import UserError
+
+
+def instantiate(key: str, node: Any, **arguments: Any) -> Any:
+    """Calls what `_target_` names with the node's other keys and `arguments`.
+
+    Raises:
+        UserError: there is no such thing, or it does not take these keys.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    target = node["_target_"] if isinstance(node, Mapping) else node._target_
+    try:
+        made = instantiate(node, **arguments)
+    except InstantiationException as error:
+        raise UserError(f"{key}._target_={target} cannot be built: {' '.join(str(error).split())}") from error
+    # Hydra 1.3.8's partial looks its target up in a policy at every call: 100 µs a training step.
+    return functools.partial(made.func, **made.keywords) if isinstance(made, functools.partial) else made
+
+
+def build_all(group: str, nodes: Mapping[str, Any], run_folder: Path) -> list[Any]:
+    """The callbacks or loggers of a run, without those that are null.
+
+    A key `save_dir` that is null, as most loggers have one, stands for the run's folder.
+    """
+    built = []
+    for name, node in nodes.items():
+        if node is not None:
+            folder = {"save_dir": str(run_folder)} if node.get("save_dir", "") is None else {}
+            built.append(instantiate(f"{group}.{name}", node | folder))
+    return built

@@ -1,0 +1,85 @@
+"""embedding.png: the tokens at their places in the embedding table; the table also goes to TensorBoard's projector."""
+
+import math
+import unicodedata
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from makemore.data.vocabulary import Vocabulary
+from makemore.views import style
+from makemore.views.show import show, writers
+
+# Latin, Cyrillic and Greek, without accents.
+VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
+# More labels than this would cover each other.
+MOST_LABELS = 300
+
+
+class Embedding(L.Callback):
+    """Draws the embedding table at the end, if the model has one."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        C, vocabulary = pl_module.model.embedding(), pl_module.vocabulary  # (vocabulary, emb_dim)
+        if C is None or not C.isfinite().all():
+            return
+        C = C.detach().cpu()
+        show(trainer, pl_module, "embedding", draw(C, vocabulary))
+        labels = [vocabulary.label(i) for i in range(len(vocabulary))]
+        for writer in writers(trainer):
+            writer.add_embedding(C, metadata=labels, global_step=pl_module.steps_taken, tag="C")
+
+
+def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
+    """The tokens at their places in C (vocabulary, emb_dim); vowels are coloured."""
+    places, title, names = project(C.double())  # (vocabulary, 2)
+    count = len(vocabulary)
+    diameter = max(3.0, 16 * min(1.0, math.sqrt(27 / count)))  # points
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes = figure.add_subplot()
+    vowel = torch.tensor([is_vowel(token) for token in vocabulary.tokens])
+    for chosen, color, name in ((~vowel, style.LIGHT_BLUE, "other"), (vowel, style.LIGHT_ORANGE, "vowel")):
+        x, y = places[chosen].T
+        axes.scatter(x, y, s=diameter**2, c=color, label=name, edgecolors="white", linewidths=0.5)
+    if count <= MOST_LABELS:
+        for i, (x, y) in enumerate(places.tolist()):
+            label = vocabulary.label(i)
+            size = max(2.0, 0.75 * diameter / max(1, 0.45 * len(label)))  # an escape such as \t is written smaller
+            axes.text(x, y, label, ha="center", va="center", fontsize=size, clip_on=True, parse_math=False)
+    else:
+        title += f"\n{count:,} tokens are too many to label here; TensorBoard's projector names them"
+    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    axes.grid(alpha=0.3)
+    axes.margins(0.08)
+    if vowel.any():
+        style.add_legend(figure, axes)
+    return figure
+
+
+def is_vowel(character: str) -> bool:
+    """Whether a letter of a common alphabet, with or without accents, is a vowel."""
+    return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
+
+
+def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
+    """Where to draw each row of C, (vocabulary, 2), with a title and the names of the axes."""
+    tokens, dimensions = C.shape
+    if dimensions == 1:
+        ids = torch.arange(tokens).to(C)
+        return torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ["C[:, 0]", "id"]
+    if dimensions == 2 or tokens < 2:
+        return C[:, :2], "embedding C (its own two dimensions)", ["C[:, 0]", "C[:, 1]"]
+    centred = C - C.mean(dim=0)
+    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+    # A singular vector's sign is arbitrary: making its largest entry positive gives the same picture every time.
+    signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
+    shares = 100 * singular.square() / singular.square().sum()
+    title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
+    return (
+        centred @ (directions * signs)[:2].T,
+        title,
+        [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)],
+    )

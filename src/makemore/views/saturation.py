@@ -1,0 +1,123 @@
+"""saturation.png: hidden units whose tanh is flat, so that no gradient passes them, before training and after.
+
+After lecture 3. A unit that is saturated for every example is dead: it learns from none.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from makemore.models.base import evaluating
+from makemore.views import style
+from makemore.views.observed import Run
+from makemore.views.show import log_scalars, show
+
+log = logging.getLogger(__name__)
+
+# Beyond it the slope of tanh, 1 - h^2, is below 0.06.
+SATURATED = 0.97
+# Enough examples that hardly a live unit is saturated for all of them, few enough to draw each as a row.
+EXAMPLES = 200
+
+Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
+
+
+class Saturation(L.Callback):
+    """Looks at the tanh layers before training and at every evaluation: as charts; the first and last as a figure.
+
+    Activations that are not finite are skipped, so of a diverged run the figure shows the last look before.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._looks: dict[int, Layers] = {}  # by steps taken
+        train = trainer.datamodule.dataset.train  # type: ignore[attr-defined]
+        spread = torch.linspace(0, len(train) - 1, min(EXAMPLES, len(train)), dtype=torch.float64)
+        self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
+        self._look(trainer, pl_module)
+        if not self._looks:
+            log.info("saturation: nothing to show, because this model has no tanh layers")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._looks:
+            self._look(trainer, pl_module)
+
+    def _look(self, trainer: L.Trainer, run: Run) -> None:
+        with evaluating(run.model), torch.no_grad():
+            layers = run.model.activations(self._contexts.to(run.device))
+        if not layers or not all(h.isfinite().all() for h in layers.values()):
+            return
+        saturated = {name: (h.flatten(1).abs() > SATURATED).cpu() for name, h in layers.items()}
+        first = list(self._looks.items())[:1]
+        self._looks = dict(first) | {run.steps_taken: saturated}
+        for name, flat in saturated.items():
+            group = "saturation" if len(saturated) == 1 else f"saturation/{name}"
+            values = {"share": float(flat.double().mean()), "dead_units": float(flat.all(0).sum())}
+            log_scalars(trainer, group, values, run.steps_taken)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._looks:
+            looks = {f"after {n:,} steps" if n else "before training": layers for n, layers in self._looks.items()}
+            for when, layers in looks.items():
+                for name, flat in layers.items():
+                    log.info(f"saturation of {name} {when}: {summarize(flat)}")
+            show(trainer, pl_module, "saturation", draw(looks))
+
+
+def summarize(flat: Tensor) -> str:
+    """How much of a layer is saturated. (examples, units) bool"""
+    return f"{100 * flat.double().mean():.0f} % saturated, {flat.all(0).sum():,} of {flat.shape[1]:,} units dead"
+
+
+def draw(looks: Mapping[str, Layers]) -> Figure:
+    """A column for each look; for each layer a picture of its units and examples, and a histogram of its units."""
+    layers = len(next(iter(looks.values())))
+    figure = Figure(figsize=(max(8, 6 * len(looks)), 8 if layers == 1 else 6 * layers), layout="constrained")
+    figure.suptitle(f"white: saturated, |h| > {SATURATED}")
+    grid = figure.subplots(2 * layers, len(looks), squeeze=False, sharey="row", height_ratios=[3, 2] * layers)
+    for column, (when, look) in enumerate(looks.items()):
+        for row, (name, flat) in enumerate(look.items()):
+            where = when if layers == 1 else f"{name}, {when}"
+            draw_units(grid[2 * row, column], flat, f"{where}: {summarize(flat)}")
+            draw_histogram(grid[2 * row + 1, column], flat)
+    for row in range(layers):
+        grid[2 * row, 0].set_ylabel("example")
+        grid[2 * row + 1, 0].set_ylabel("hidden units")
+    style.add_legend(figure, grid[1, 0])
+    return figure
+
+
+def draw_units(axes: Axes, flat: Tensor, title: str) -> None:
+    """A row for each example, a column for each unit, a mark above each dead unit. (examples, units) bool"""
+    axes.imshow(flat.float().numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto")
+    dead = np.flatnonzero(flat.all(0))
+    size, above = max(2.0, min(6.0, 600 / flat.shape[1])), axes.get_xaxis_transform()
+    marks = axes.plot(dead, [1.015] * len(dead), "v", color=style.ORANGE, ms=size, transform=above, clip_on=False)
+    marks[0].set_in_layout(False)
+    axes.set_title(title, pad=12)
+    axes.set_xlabel("hidden unit")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def draw_histogram(axes: Axes, flat: Tensor) -> None:
+    """How many units are saturated for which share of the examples. (examples, units) bool"""
+    shares, dead = flat.double().mean(0).numpy(), flat.all(0).numpy()  # (units,)
+    axes.hist(
+        [shares[~dead], shares[dead]],
+        bins=list(np.linspace(0, 1, 21)),
+        stacked=True,
+        color=[style.LIGHT_BLUE, style.ORANGE],
+        label=["alive", "dead: saturated for every example"],
+    )
+    axes.set_xlabel("share of the examples that saturate a unit")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)

@@ -1,0 +1,40 @@
+"""Where views put what they show: the run's folder and TensorBoard."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from makemore.views import style
+from makemore.views.observed import Run
+
+
+def folder(trainer: L.Trainer) -> Path:
+    """The run's own folder."""
+    return Path(trainer.default_root_dir)
+
+
+def writers(trainer: L.Trainer) -> list[SummaryWriter]:
+    """The run's TensorBoard writers: one, or none with `logger=none`."""
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def show(trainer: L.Trainer, run: Run, name: str, figure: Figure) -> None:
+    """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard."""
+    path = folder(trainer) / f"{name}.png"
+    style.save(figure, path)
+    for writer in writers(trainer):
+        # Half the time of `add_figure`, which draws the figure again.
+        writer.add_image(name, imread(path), run.steps_taken, dataformats="HWC")
+
+
+def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:
+    """Adds a point to TensorBoard's charts `group/name`, for each value that is a number."""
+    finite = {f"{group}/{name}": value for name, value in values.items() if math.isfinite(value)}
+    for logger in trainer.loggers:
+        logger.log_metrics(finite, step=step)

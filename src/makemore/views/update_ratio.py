@@ -1,0 +1,87 @@
+"""update_ratio.png: how far one optimizer step moves each parameter, against the parameter's own spread.
+
+After lecture 3. About a thousandth is right: far below, training is slow; far above, it is rough.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as L
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from makemore.config.schema import TrainConfig
+from makemore.errors import UserError
+from makemore.views import style
+from makemore.views.show import log_scalars, show
+
+log = logging.getLogger(__name__)
+
+# Steps that are measured in a run.
+LOOKS = 200
+
+
+class UpdateRatio(L.Callback):
+    """Compares the weights before and after steps that are taken anyway, so it is right for every optimizer.
+
+    Biases that begin at zero have no ratio before the second step, and then a large one.
+    """
+
+    single_steps = True
+
+    def check(self, config: TrainConfig) -> None:
+        if config.steps_per_execution not in (None, 1):
+            raise UserError(
+                f"steps_per_execution={config.steps_per_execution} takes several steps at once, and "
+                "callbacks.update_ratio measures single ones: it must be 1"
+            )
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._every = max(1, pl_module.steps // LOOKS)
+        parameters = pl_module.model.named_parameters()
+        self._weights = {name: each for name, each in parameters if each.requires_grad and each.numel() > 1}
+        self._before: dict[str, Tensor] = {}
+        self._steps: list[int] = []
+        self._ratios: dict[str, list[float]] = {name: [] for name in self._weights}
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        if pl_module.steps_taken % self._every == 0:
+            self._before = {name: weight.detach().clone() for name, weight in self._weights.items()}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        if not outputs or not self._before:
+            return
+        self._steps.append(pl_module.steps_taken)
+        for name, before in self._before.items():
+            self._ratios[name].append(log10_ratio(before, self._weights[name].detach()))
+        self._before = {}
+        latest = {name: ratios[-1] for name, ratios in self._ratios.items()}
+        log_scalars(trainer, "update_ratio_log10", latest, pl_module.steps_taken)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._steps:
+            show(trainer, pl_module, "update_ratio", draw(self._steps, self._ratios))
+        else:
+            log.info("update ratio: nothing to show, because no optimizer step moved this model's weights")
+
+
+def log10_ratio(before: Tensor, after: Tensor) -> float:
+    """log10 of std(update) / std(weights) for one step; not a number if either has no spread."""
+    ratio = float((after - before).std() / before.std())
+    return math.log10(ratio) if 0 < ratio < math.inf else math.nan
+
+
+def draw(steps: Sequence[int], ratios: Mapping[str, Sequence[float]]) -> Figure:
+    """A curve for each parameter: log10 of std(update) / std(weights), against the steps taken."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for color, (name, values) in zip(style.color_parameters(ratios), ratios.items(), strict=True):
+        axes.plot(steps, values, style.choose_line(len(steps)), color=color, linewidth=0.9, label=name)
+    axes.axhline(-3, color="black", linestyle="--", linewidth=1.2, label="a thousandth: about right")
+    axes.set(title="how far one step moves the weights, against their own size")
+    axes.set_ylabel("log10 of std(update) / std(weights)")
+    style.label_steps(axes)
+    style.add_legend(figure, axes)
+    return figure

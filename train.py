@@ -34,7 +34,7 @@ def train(nodes: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return job.run(folder, nodes, lambda: run(nodes, folder))
-    with cli.job():
+    with cli.job(folder):
         return run(nodes, folder)
 
 

@@ -15,7 +15,7 @@ from makemore.cli.arguments import is_sweep, is_utf8, quote
 from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.mistakes import NEEDS as NEEDS  # noqa: PLC0414 (the launchers take it from here)
 from makemore.cli.mistakes import explain
-from makemore.cli.run_folder import ClaimRunFolder
+from makemore.cli.run_folder import ClaimRunFolder, withdraw
 from makemore.errors import Refusal, UserError
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import run_folders
@@ -118,9 +118,11 @@ def heavy_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def job() -> Iterator[None]:
-    """Surrounds the body of a single run; carries a mistake of the user past Hydra."""
+def job(run_folder: Path | None = None) -> Iterator[None]:
+    """Surrounds the body of a single run; carries a mistake of the user past Hydra, and leaves no empty run."""
     try:
         yield
     except (BrokenPipeError, UserError) as error:
+        if run_folder is not None and isinstance(error, UserError):
+            withdraw(run_folder)
         raise Refusal(error) from error

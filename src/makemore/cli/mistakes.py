@@ -68,7 +68,7 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str | None:  
 def explain_value(error: Exception, conf: Path, config_name: str) -> str:
     """The sentence for a key that the composed configuration does not have, or a value that its schema refuses."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = f"{error}\n{cause}"
+    text = str(error) if cause is error else f"{error}\n{cause}"
     # For a value that a file of an experiment sets, only the text has the key.
     told = re.search(r"full_key: (\S+)", text)
     key = str(getattr(cause, "full_key", None) or (told and told[1]) or "")

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shutil
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
@@ -20,6 +21,7 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
+CONFIG = "config.yaml"
 # Held while a sweep runs.
 LOCK = ".lock"
 # What names the folders of a sweep's runs.
@@ -165,6 +167,13 @@ def claim(path: Path, named_as: str | None) -> Path:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
 
 
+def withdraw(run_folder: Path) -> None:
+    """Removes the folder of a run that was refused before it left anything."""
+    left = list(run_folder.iterdir())
+    if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in left):
+        shutil.rmtree(run_folder)
+
+
 def keep_configuration(text: str, run_folder: Path) -> None:
     """Writes `config.yaml`, and with it takes the folder: where one is, a run has been.
 
@@ -172,7 +181,7 @@ def keep_configuration(text: str, run_folder: Path) -> None:
         UserError: another run has this folder, as runs of a sweep that are all given the same one.
     """
     try:
-        with (run_folder / "config.yaml").open("x", encoding="utf-8") as file:
+        with (run_folder / CONFIG).open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise UserError(f"{run_folder} already holds a run, and nothing is overwritten; give each its own") from None

@@ -35,7 +35,7 @@ VALUES = (
     (r"unexpected keyword argument '(?P<name>\w+)'", "{key}.{name} is not a key of this choice of {group}"),
     (r"Invalid value assigned.*ListConfig", "{key} is of the wrong type: it must be a list, such as [A,B]"),
     (r"does not support deletion", "a key cannot be deleted; give it another value instead"),
-    (r"is not Optional", "{key} must have a value, not null"),
+    (r"is not Optional|Incompatible value 'None'", "{key} must have a value, not null"),
 )
 
 

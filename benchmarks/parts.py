@@ -66,21 +66,21 @@ def parts() -> dict[str, float]:
     targets = chance.integers(0, VOCABULARY, ROWS)
     C, W1, W2t = small(VOCABULARY, EMB_DIM), small(inputs, HIDDEN), small(VOCABULARY, HIDDEN)
     e, h, z = small(ROWS, inputs), small(ROWS, HIDDEN), small(ROWS, VOCABULARY)
-    b1, b2, zero = small(HIDDEN), small(VOCABULARY), np.float32(0)
+    b1, b2, sums = small(HIDDEN), small(VOCABULARY), small(compiled.BLOCK, HIDDEN)
     return {
         "look up C": part(compiled.look_up, e, C, contexts),
         "product e W1": part(compiled.add_product, h, e, W1),
-        "add b1": part(compiled.add_to_rows, h, b1),
+        "copy b1": part(compiled.repeat, h, b1),
         "tanh": part(compiled.tanh, h),
         "product h W2": part(compiled.inner_products, z, h, W2t),
         "add b2": part(compiled.add_to_rows, z, b2),
-        "softmax and loss": part(compiled.cross_entropy, z, targets, float(zero)),
+        "softmax and loss": part(compiled.cross_entropy, z, targets, z[:0], 0.0),
         "product dz W2'": part(compiled.add_product, h, z, W2t),
         "through tanh": part(compiled.through_tanh, h, small(ROWS, HIDDEN)),
         "product da W1'": part(compiled.inner_products, e, h, W1),
-        "update W2": part(compiled.add_product, W2t, z.T, h),
+        "update W2": part(compiled.add_sums, W2t, z.T, h, sums),
         "update b2": part(compiled.add_rows, b2, z),
-        "update W1": part(compiled.add_product, W1, e.T, h),
+        "update W1": part(compiled.add_sums, W1, e.T, h, sums),
         "update b1": part(compiled.add_rows, b1, h),
         "update C": part(compiled.add_up, C, e, contexts),
     }

@@ -12,7 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
 from makemore.models.mlp.config import Init
@@ -69,6 +73,54 @@ def test_compiled_descent_is_autograds_step_after_step(
     assert losses.tolist() == pytest.approx(expected, abs=1e-10)
     for parameter, right in zip(trained, p, strict=True):
         torch.testing.assert_close(parameter, right.detach(), atol=1e-10, rtol=0)
+
+
+@functools.cache
+def bundled_windows() -> Windows:
+    names = corpus.read(corpus.BUNDLED)
+    return Windows.from_documents(names[: int(0.8 * len(names))], Vocabulary.from_documents(names), 3)
+
+
+def in_float(p: mlp.Parameters, dtype: torch.dtype) -> mlp.Parameters:
+    return laid_out(mlp.Parameters(*(parameter.to(dtype) for parameter in p)))
+
+
+def changes(trained: mlp.Parameters, start: mlp.Parameters) -> list[Tensor]:
+    return [after.double() - before.double() for after, before in zip(trained, start, strict=True)]
+
+
+def errors(changed: list[Tensor], exact: list[Tensor]) -> list[float]:
+    return [((a - b).norm() / b.norm()).item() for a, b in zip(changed, exact, strict=True)]
+
+
+@pytest.mark.parametrize("init", list(Init))
+@pytest.mark.parametrize(("rows", "steps"), [(32, 1), (32, 20), (100, 5), (512, 1), (512, 10), (8192, 2), (None, 1)])
+def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int | None, steps: int) -> None:
+    """Each update is smaller than the weights by orders of magnitude, and each example's part of it even more."""
+    windows = bundled_windows()
+    if rows is None:
+        ids = torch.arange(len(windows)).unsqueeze(0)
+    else:
+        ids = torch.randint(len(windows), (steps, rows), generator=seeded())
+    contexts, targets = windows.gather(ids)
+    start = mlp.hidden_innermost(mlp.initial(27, 3, 10, 200, init, seeded()))
+
+    def by_closed_form(dtype: torch.dtype, rate: float) -> list[Tensor]:
+        p = in_float(start, dtype)
+        gradients = zeros_like(p)
+        for k in range(steps):
+            mlp.loss_and_gradients(p, contexts[k], targets[k], gradients)
+            for parameter, gradient in zip(p, gradients, strict=True):
+                parameter.sub_(gradient, alpha=rate)
+        return changes(p, start)
+
+    for rate in (0.0001, 0.001, 0.01, 0.1):
+        p = in_float(start, torch.float32)
+        compiled.Network(p, zeros_like(p)).descend(contexts, targets, [rate] * steps)
+        exact = by_closed_form(torch.float64, rate)
+        closed_form = errors(by_closed_form(torch.float32, rate), exact)
+        for error, bound in zip(errors(changes(p, start), exact), closed_form, strict=True):
+            assert error <= 1.5 * bound + 1e-6
 
 
 @pytest.mark.parametrize("init", list(Init))

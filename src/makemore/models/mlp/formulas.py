@@ -1,14 +1,14 @@
 r"""The mathematics of the network: initial weights, logits, loss and gradients, as functions of (C, W1, b1, W2, b2).
 
-Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), without its optional direct connections, at the
-sizes of lecture 2. With x the contexts (B, block_size) and y the targets (B,):
+The network of Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), without the optional direct
+connections, at the sizes of lecture 2. With x the contexts (B, block_size) and y the targets (B,):
 
     e = C[x] laid side by side      (B, block_size * emb_dim)
     h = tanh(e W1 + b1)             (B, hidden)
     z = h W2 + b2                   (B, vocabulary)
     loss = mean over B of  log sum_j exp z_j  -  z_y
 
-The gradients in closed form, from the loss backwards (' is the transpose, 1_y the one-hot rows of y):
+The gradients in closed form, from the loss backwards (' means transposed, 1_y are the one-hot rows of y):
 
     dz  = (softmax(z) - 1_y) / B    the derivative of log-sum-exp is the softmax
     dW2 = h' dz,  db2 = sum_B dz
@@ -16,13 +16,13 @@ The gradients in closed form, from the loss backwards (' is the transpose, 1_y t
     da  = dh * (1 - h^2)            a = e W1 + b1, and tanh' = 1 - tanh^2
     dW1 = e' da,  db1 = sum_B da
     de  = da W1'
-    dC  = rows of de added up at their ids: the transpose of looking up is adding
+    dC  = rows of de added up at their ids: the transpose of a lookup is a sum
 
 To learn a distribution q (B, vocabulary) instead of one token, as in distillation (Hinton et al. 2015), q replaces 1_y
 in dz. These are the gradients of the cross-entropy to q; the loss that is reported stays the one above.
 
-With dropout (Srivastava et al. 2014, inverted) h is multiplied by a mask m of zeros and 1 / (1 - p): z sees m h, so
-dW2 = (m h)' dz and dh gains a factor m; nothing else changes.
+With (inverted) dropout (Srivastava et al. 2014), h is multiplied by a mask m of zeros and 1 / (1 - rate): z uses m h,
+so dW2 = (m h)' dz, and dh gains a factor m. Nothing else changes.
 """
 
 import math
@@ -67,11 +67,11 @@ def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> list[
 def initial(
     vocabulary: int, block_size: int, emb_dim: int, hidden: int, init: Init, generator: torch.Generator
 ) -> Parameters:
-    """Weights before training, all drawn from one generator in the order C, W1, b1, W2, b2.
+    """Draws the weights before training from one generator, in the order C, W1, b1, W2, b2.
 
-    `normal` is lecture 2's: every entry from the standard normal distribution. `kaiming` is lecture 3's: W1 scaled by
-    5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh) so that tanh is not saturated, W2 by 0.01
-    so that all characters begin equally likely, biases zero.
+    `normal`, as in lecture 2, draws every entry from the standard normal distribution. `kaiming`, as in lecture 3,
+    scales W1 by 5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh), which keeps tanh from
+    saturating, scales W2 by 0.01, which makes all characters equally likely at first, and sets the biases to zero.
     """
     drawn = Parameters(
         *(torch.randn(shape, generator=generator) for shape in shapes(vocabulary, block_size, emb_dim, hidden))
@@ -88,14 +88,14 @@ def initial(
 
 
 def hidden_innermost(p: Parameters) -> Parameters:
-    """The same values, W2 laid out in memory as its transpose: then `hidden` is contiguous wherever it occurs."""
+    """Returns the same values with W2 stored as its transpose, so that `hidden` is contiguous in all of them."""
     return p._replace(W2=p.W2.t().contiguous().t())
 
 
 def operations(rows: int, vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> int:
-    """Multiplications and additions in the matrix products of one training step of `rows` examples.
+    """Counts the multiplications and additions in the matrix products of one training step of `rows` examples.
 
-    Each of the two layers has three: forward, and backward to its weights and to its input.
+    Each of the two layers has three products: forward, and backward to its weights and to its input.
     """
     return 6 * rows * hidden * (block_size * emb_dim + vocabulary)
 
@@ -107,10 +107,10 @@ def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
 
 
 def tanh(a: Tensor) -> Tensor:
-    """The hyperbolic tangent in place, where no gradient is recorded, with a relative error below 1e-6 in float32.
+    """The hyperbolic tangent in place, for tensors that record no gradient; relative error below 1e-6 in float32.
 
-    tanh a = -u / (2 + u) with u = exp(-2a) - 1, bounded where tanh rounds to 1. On a CPU PyTorch's own tanh takes twice
-    the time.
+    tanh a = -u / (2 + u) with u = exp(-2a) - 1, with |2a| limited to 40 to avoid overflow: there, tanh is 1. On a
+    CPU this takes half the time of `torch.tanh`.
     """
     u = a.mul_(-2).clamp_(-40, 40).expm1_()
     return u.div_(-2 - u)
@@ -131,13 +131,13 @@ def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tenso
 def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean cross-entropy in nats per token, stable for logits of any size. (B, block_size), (B,) -> ()
 
-    In place of the ids (B,) the targets may be distributions (B, vocabulary).
+    The targets are ids (B,) or distributions (B, vocabulary).
     """
     return F.cross_entropy(logits(p, contexts, mask), targets)
 
 
 def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator | None = None) -> Tensor:
-    """Zeros with probability `rate`, 1 / (1 - rate) otherwise. (rows, hidden)"""
+    """Draws a mask (rows, hidden): zero with probability `rate`, otherwise 1 / (1 - rate)."""
     keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
     return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
 
@@ -150,7 +150,7 @@ def loss_and_gradients(
     mask: Tensor | None = None,
     soft: Tensor | None = None,
 ) -> Tensor:
-    """The loss, and by the formulas at the head of this module its gradients. Equal to autograd's, at half the time.
+    """Returns the loss and writes its gradients by the formulas above, in half of autograd's time.
 
     Args:
         p: the parameters.
@@ -161,7 +161,7 @@ def loss_and_gradients(
         soft: (B, vocabulary) distributions to learn instead of the targets, or None.
 
     Returns:
-        The mean cross-entropy of the targets in nats, a scalar tensor, whether they or `soft` are learned.
+        The mean cross-entropy of the targets in nats, as a scalar tensor, also if `soft` is learned.
     """
     rows = len(targets)
     ids = contexts.reshape(-1)  # (B * block_size,)

@@ -1,15 +1,19 @@
-"""The formulas of `mlp.formulas` as loops in machine code, compiled by Numba: for networks of the lecture's size.
+"""The formulas of `mlp.formulas` as loops in machine code, compiled by Numba, for networks of the lecture's size.
 
-The products of one step of the lecture's run are 2.2 million multiplications and additions, 10 to 20 µs for a core of
-today. To start PyTorch's twenty operations for them takes as long again, and its products are made for larger matrices.
-Here a whole chunk of steps is one call.
+The matrix products of one step of the lecture's run are 2.2 million multiplications and additions, 10 to 20 µs on a
+current core. PyTorch takes as long again just to start the step's twenty operations, and its products are made for
+larger matrices. Here a whole chunk of steps is one call.
 
-A processor adds and multiplies four to sixteen neighbours at once, so every product is written with `hidden`, the
-longest dimension, as the inner one, and W2 is kept as its transpose. Then two forms of product are enough,
-`add_product` and `inner_products`. Both work on two rows and four terms at a time, so that what is loaded is used more
-than once, and on blocks of rows that stay in the cache while a large matrix passes by.
+A processor multiplies and adds four to sixteen neighbouring numbers at once. So `hidden`, the longest dimension, is the
+inner loop of every product, and W2 is stored as its transpose. Then two kinds of product are enough, `add_product` and
+`inner_products`. Both work on two rows and four terms at a time, to use each loaded number more than once, and on
+blocks of rows that stay in the cache while they pass through a large matrix.
 
-Names are those of `mlp.formulas`: e, h, z, then dz, dh, da, de. All arrays are contiguous unless said otherwise.
+Sums in float32 need care. A minibatch is processed in pieces of PIECE examples; each gradient is summed over a piece,
+and only that sum is added to the sums of other pieces or to the parameters. Added example by example, much would be
+lost to rounding: one example's part of an update is often smaller than half a unit in the last place of a weight.
+
+Names are those of `mlp.formulas`: e, h, z, then dz, dh, da, de. All arrays are contiguous unless noted otherwise.
 """
 
 import contextlib
@@ -34,28 +38,30 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 log = logging.getLogger(__name__)
 
-# One for each function below, and one more.
-ATTEMPTS = 20
+# More than there are compiled functions below.
+ATTEMPTS = 30
 
-# How far floating point may be rearranged. As written, but that a product and a sum may be rounded once:
+# Floating-point arithmetic as written, except that a * b + c may be rounded once instead of twice.
 EXACT = {"contract"}
-# and sums in any order, so that they can be taken many at a time. What is not a number stays so: training ends by it.
+# Also sums in any order, which vectorizes them. NaN is kept: it tells that training has diverged.
 REORDERED = {"contract", "reassoc", "arcp", "nsz"}
-# Rows of a block: 25 KB at 200 hidden units.
+# Rows in a block: 25 KB at 200 hidden units.
 BLOCK = 32
+# Examples in a piece of a minibatch: at 200 hidden units their activations fit in a second-level cache.
+PIECE = 256
 
 
 def jit(function: Function, fastmath: set[str] = REORDERED) -> Function:
-    """Compiles a function at its first call, and keeps the result on disk for the next process."""
+    """Compiles a function at its first call, and caches the result on disk for the next process."""
     compiler: Callable[..., Any] = functools.partial(numba.njit, fastmath=fastmath, error_model="numpy", nogil=True)
     try:
         return compiler(function, cache=True)  # type: ignore[no-any-return]
-    except RuntimeError:  # nowhere to keep it: neither the package's folder nor the user's can be written
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return compiler(function)  # type: ignore[no-any-return]
 
 
 class Arrays(NamedTuple):
-    """Parameters, or gradients, as the compiled functions take them.
+    """Parameters or gradients, as the compiled functions take them.
 
     Attributes:
         C: (vocabulary, emb_dim).
@@ -73,15 +79,17 @@ class Arrays(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What the steps of one minibatch size write over again.
+    """Memory for one piece of a minibatch, overwritten by every piece.
 
     Attributes:
-        e: (B, block_size * emb_dim).
-        h: (B, hidden).
-        hm: (B, hidden) h times the dropout mask.
-        dz: (B, vocabulary).
-        da: (B, hidden).
-        de: (B, block_size * emb_dim).
+        e: (PIECE, block_size * emb_dim).
+        h: (PIECE, hidden).
+        hm: (PIECE, hidden) h times the dropout mask.
+        dz: (PIECE, vocabulary).
+        da: (PIECE, hidden).
+        de: (PIECE, block_size * emb_dim).
+        dc: (vocabulary, emb_dim).
+        sums: (BLOCK, hidden).
     """
 
     e: Floats
@@ -90,6 +98,8 @@ class Work(NamedTuple):
     dz: Floats
     da: Floats
     de: Floats
+    dc: Floats
+    sums: Floats
 
 
 @jit
@@ -123,6 +133,25 @@ def add_product(out: Floats, a: Floats, b: Floats) -> None:
 
 
 @jit
+def add_sums(out: Floats, a: Floats, b: Floats, sums: Floats) -> None:
+    """Adds a b to out like `add_product`, but finishes the sums in `sums` (BLOCK, H) before it adds them to out."""
+    for first in range(0, len(out), BLOCK):
+        rows = out[first : first + BLOCK]
+        block = sums[: len(rows)]
+        block.fill(0)
+        add_product(block, a[first : first + BLOCK], b)
+        add_flat(rows, block)
+
+
+@jit
+def add_flat(out: Floats, a: Floats) -> None:
+    """Adds a to out, element by element, of the same shape."""
+    flat, more = out.reshape(-1), a.reshape(-1)
+    for i in range(len(flat)):
+        flat[i] += more[i]
+
+
+@jit
 def inner_products(out: Floats, a: Floats, b: Floats) -> None:
     """Writes a b' to out, for out (R, N), a (R, H) and b (N, H)."""
     rows, columns = out.shape
@@ -132,7 +161,7 @@ def inner_products(out: Floats, a: Floats, b: Floats) -> None:
         for k in range(0, columns - 3, 4):
             b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
             for i in range(first, last, 2):
-                # Of an odd number of rows the last is taken twice.
+                # If the number of rows is odd, the last row is computed twice.
                 i1 = min(i + 1, last - 1)
                 a0, a1 = a[i], a[i1]
                 s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zero
@@ -203,7 +232,7 @@ def tanh(x: Floats) -> None:
 
 @jit
 def cross_entropy(z: Floats, targets: Integers, q: Floats, scale: float) -> float:
-    """Returns the mean loss of logits z (B, vocabulary), and writes scale * (softmax(z) - 1_y) in their place.
+    """Returns the summed loss of logits z (B, vocabulary), and writes scale * (softmax(z) - 1_y) in their place.
 
     If there are distributions q (B, vocabulary), they replace 1_y; the loss is that of the targets in either case.
     """
@@ -223,12 +252,12 @@ def cross_entropy(z: Floats, targets: Integers, q: Floats, scale: float) -> floa
             for j in range(len(row)):
                 row[j] *= scale / s
             row[targets[i]] -= scale
-    return total / len(z)
+    return total
 
 
 @jit
 def look_up(e: Floats, C: Floats, contexts: Integers) -> None:
-    """The rows of C (vocabulary, emb_dim) that contexts (B, block_size) name, side by side in e."""
+    """Writes the rows of C (vocabulary, emb_dim) for contexts (B, block_size) to e, side by side."""
     emb_dim = C.shape[1]
     for i in range(len(contexts)):
         for c in range(contexts.shape[1]):
@@ -239,13 +268,21 @@ def look_up(e: Floats, C: Floats, contexts: Integers) -> None:
 
 @jit
 def add_up(C: Floats, de: Floats, contexts: Integers) -> None:
-    """The transpose of looking up: adds de to the rows of C that contexts name."""
+    """The transpose of `look_up`: adds de to the rows of C for contexts."""
     emb_dim = C.shape[1]
     for i in range(len(contexts)):
         for c in range(contexts.shape[1]):
             row = C[contexts[i, c]]
             for d in range(emb_dim):
                 row[d] += de[i, c * emb_dim + d]
+
+
+@jit
+def repeat(out: Floats, row: Floats) -> None:
+    """Writes a row (N,) to each row of out (B, N)."""
+    for i in range(len(out)):
+        for j in range(len(row)):
+            out[i, j] = row[j]
 
 
 @jit
@@ -258,10 +295,11 @@ def add_to_rows(out: Floats, row: Floats) -> None:
 
 @jit
 def add_rows(out: Floats, rows: Floats) -> None:
-    """Adds the sum of rows (B, N) to out (N,)."""
-    for i in range(len(rows)):
+    """Adds the sum of rows (B, N) to out (N,), finishing the sum in the first row before it adds that to out."""
+    for i in range(1, len(rows)):
         for j in range(len(out)):
-            out[j] += rows[i, j]
+            rows[0, j] += rows[i, j]
+    add_flat(out, rows[0])
 
 
 @jit
@@ -281,64 +319,70 @@ def through_tanh(da: Floats, h: Floats) -> None:
 
 
 @jit
-def step(
+def add_gradients(
     p: Arrays, contexts: Integers, targets: Integers, q: Floats, mask: Floats, scale: float, out: Arrays, work: Work
 ) -> float:
-    """Adds `scale` times the gradients of one minibatch to `out`.
-
-    With scale 1 and zeros in `out` these are the gradients. With scale -rate and the parameters themselves as `out` it
-    is a step of gradient descent: whatever reads a parameter comes before it is written.
+    """Adds `scale` times the gradients of one minibatch to `out`, piece by piece.
 
     Args:
         p: the parameters.
         contexts: (B, block_size).
         targets: (B,).
-        q: (B, vocabulary) distributions to learn in place of the targets, or (0, vocabulary) for none.
+        q: (B, vocabulary) distributions to learn instead of the targets, or (0, vocabulary) for none.
         mask: (B, hidden) dropout mask, or (0, hidden) for none.
         scale: what the gradients are multiplied by.
-        out: what they are added to.
-        work: to write over.
+        out: what they are added to. If B <= PIECE, it may be `p` itself: a piece reads all before it writes any.
+        work: memory to overwrite.
 
     Returns:
-        The mean loss before the step.
+        The mean loss.
     """
-    e, h, hm, dz, da, de = work
-    dropout = len(mask) > 0
+    rows, loss = len(targets), 0.0
+    for first in range(0, rows, PIECE):
+        piece = slice(first, min(first + PIECE, rows))
+        x = contexts[piece]
+        n = len(x)
+        e, h, hm, dz, da, de = work.e[:n], work.h[:n], work.hm[:n], work.dz[:n], work.da[:n], work.de[:n]
+        m = mask[piece]
+        dropout = len(m) > 0
 
-    # Forward: e = C[x];  h = tanh(e W1 + b1);  z = (m h) W2 + b2, which dz holds at first.
-    look_up(e, p.C, contexts)
-    h[:] = 0
-    add_product(h, e, p.W1)
-    add_to_rows(h, p.b1)
-    tanh(h)
-    if dropout:
-        multiply(hm, h, mask)
-    else:
-        hm = h
-    inner_products(dz, hm, p.W2t)
-    add_to_rows(dz, p.b2)
-    # dz = scale (softmax(z) - 1_y) / B, and everything below is `scale` times its formula.
-    loss = cross_entropy(dz, targets, q, scale / len(contexts))
+        # Forward: e = C[x];  h = tanh(e W1 + b1);  z = (m h) W2 + b2, in the memory of dz.
+        look_up(e, p.C, x)
+        repeat(h, p.b1)
+        add_product(h, e, p.W1)
+        tanh(h)
+        if dropout:
+            multiply(hm, h, m)
+        else:
+            hm = h
+        inner_products(dz, hm, p.W2t)
+        add_to_rows(dz, p.b2)
+        # dz = scale (softmax(z) - 1_y) / B, which makes everything below `scale` times its formula.
+        loss += cross_entropy(dz, targets[piece], q[piece], scale / rows)
 
-    # Back: dh = m (dz W2');  da = dh (1 - h^2);  de = da W1'.
-    da[:] = 0
-    add_product(da, dz, p.W2t)
-    if dropout:
-        multiply(da, da, mask)
-    through_tanh(da, h)
-    inner_products(de, da, p.W1)
+        # Backward: dh = m (dz W2');  da = dh (1 - h^2);  de = da W1'.
+        da.fill(0)
+        add_product(da, dz, p.W2t)
+        if dropout:
+            multiply(da, da, m)
+        through_tanh(da, h)
+        inner_products(de, da, p.W1)
 
-    # dW2 = (m h)' dz;  db2 = sum_B dz;  dW1 = e' da;  db1 = sum_B da;  dC = rows of de added up at their ids.
-    add_product(out.W2t, dz.T, hm)
-    add_rows(out.b2, dz)
-    add_product(out.W1, e.T, da)
-    add_rows(out.b1, da)
-    add_up(out.C, de, contexts)
-    return loss
+        # dW2 = (m h)' dz;  db2 = sum_B dz;  dW1 = e' da;  db1 = sum_B da;  dC = rows of de added up at their ids.
+        add_sums(out.W2t, dz.T, hm, work.sums)
+        add_rows(out.b2, dz)
+        add_sums(out.W1, e.T, da, work.sums)
+        add_rows(out.b1, da)
+        work.dc.fill(0)
+        add_up(work.dc, de, x)
+        add_flat(out.C, work.dc)
+    return loss / rows
 
 
 @jit
-def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, losses: Floats, work: Work) -> None:
+def descend(
+    p: Arrays, contexts: Integers, targets: Integers, rates: Floats, losses: Floats, gradients: Arrays, work: Work
+) -> None:
     """Takes K steps of plain gradient descent.
 
     Args:
@@ -347,52 +391,66 @@ def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, los
         targets: (K, B).
         rates: (K,) the learning rate of each step, in float64.
         losses: (K,) where the mean loss before each step is written.
-        work: to write over.
+        gradients: memory to overwrite, laid out as `p`.
+        work: memory to overwrite.
     """
     no_q, no_mask = work.dz[:0], work.hm[:0]
+    in_pieces = targets.shape[1] > PIECE
+    out = gradients if in_pieces else p
     for k in range(len(rates)):
-        losses[k] = step(p, contexts[k], targets[k], no_q, no_mask, -rates[k], p, work)
+        if in_pieces:
+            out.C.fill(0)
+            out.W1.fill(0)
+            out.b1.fill(0)
+            out.W2t.fill(0)
+            out.b2.fill(0)
+        losses[k] = add_gradients(p, contexts[k], targets[k], no_q, no_mask, -rates[k], out, work)
+        if in_pieces:
+            add_flat(p.C, out.C)
+            add_flat(p.W1, out.W1)
+            add_flat(p.b1, out.b1)
+            add_flat(p.W2t, out.W2t)
+            add_flat(p.b2, out.b2)
 
 
 class Network:
-    """The parameters of one network, for the compiled functions.
+    """Trains one network with the compiled functions.
 
     Args:
-        p: the parameters, on the CPU; they are changed in place. W2 has the layout of `mlp.hidden_innermost`.
+        p: the parameters, on the CPU, changed in place. W2 has the layout of `mlp.hidden_innermost`.
         gradients: where gradients are written, laid out as `p`.
     """
 
     def __init__(self, p: mlp.Parameters, gradients: mlp.Parameters) -> None:
         self._p = _arrays(p)
         self._gradients = _arrays(gradients)
-        self._work: dict[int, Work] = {}
+        (vocabulary, emb_dim), (inputs, hidden) = p.C.shape, p.W1.shape
+        widths = {"e": inputs, "h": hidden, "hm": hidden, "dz": vocabulary, "da": hidden, "de": inputs}
+        shapes = {name: (PIECE, width) for name, width in widths.items()}
+        shapes |= {"dc": (vocabulary, emb_dim), "sums": (BLOCK, hidden)}
+        # Allocated by PyTorch, which aligns memory for wide vectors: a step is a tenth faster than with NumPy's memory.
+        self._work = Work(**{name: torch.empty(shape, dtype=p.b1.dtype).numpy() for name, shape in shapes.items()})
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor:
-        """K steps of plain gradient descent on contexts (K, B, block_size) and targets (K, B): the K losses."""
+        """Takes K steps of plain gradient descent on contexts (K, B, block_size) and targets (K, B).
+
+        Returns:
+            (K,) the mean loss before each step.
+        """
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
-        work = self._work_for(targets.shape[1])
-        descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, work)
+        numbers = np.asarray(rates, np.float64)
+        descend(self._p, contexts.numpy(), targets.numpy(), numbers, losses, self._gradients, self._work)
         return torch.from_numpy(losses)
 
     def loss_and_gradients(
         self, contexts: Tensor, targets: Tensor, mask: Tensor | None = None, soft: Tensor | None = None
     ) -> float:
-        """The mean loss of one minibatch, as `mlp.loss_and_gradients`; writes the gradients."""
-        work = self._work_for(len(contexts))
+        """Writes the gradients of one minibatch, like `mlp.loss_and_gradients`, and returns its mean loss."""
+        q = self._work.dz[:0] if soft is None else soft.numpy()
+        keep = self._work.hm[:0] if mask is None else mask.numpy()
         for array in self._gradients:
             array.fill(0)
-        keep = work.hm[:0] if mask is None else mask.numpy()
-        q = work.dz[:0] if soft is None else soft.numpy()
-        return step(self._p, contexts.numpy(), targets.numpy(), q, keep, 1.0, self._gradients, work)
-
-    def _work_for(self, rows: int) -> Work:
-        if rows not in self._work:
-            (inputs, hidden), vocabulary = self._p.W1.shape, len(self._p.b2)
-            widths = {"e": inputs, "h": hidden, "hm": hidden, "dz": vocabulary, "da": hidden, "de": inputs}
-            self._work[rows] = Work(
-                **{name: np.empty((rows, width), self._p.b1.dtype) for name, width in widths.items()}
-            )
-        return self._work[rows]
+        return add_gradients(self._p, contexts.numpy(), targets.numpy(), q, keep, 1.0, self._gradients, self._work)
 
 
 def _arrays(p: mlp.Parameters) -> Arrays:
@@ -400,43 +458,36 @@ def _arrays(p: mlp.Parameters) -> Arrays:
     return Arrays(p.C.numpy(), p.W1.numpy(), p.b1.numpy(), p.W2.t().numpy(), p.b2.numpy())
 
 
-def kept_in() -> Path | None:
-    """The folder in which the compiled functions are kept; None if there is none."""
-    folder = getattr(getattr(step, "stats", None), "cache_path", None)
-    return None if folder is None else Path(folder)
+def cache_files(function: str = "*") -> list[Path]:
+    """The files in which compiled functions are cached."""
+    folder = getattr(getattr(descend, "stats", None), "cache_path", None)
+    return [] if folder is None else [*Path(folder).glob(f"numba_steps.{function}-*.nb[ic]")]
 
 
 def is_ready() -> bool:
-    """Whether the compiled functions seem to be on disk already."""
-    folder = kept_in()
-    return folder is not None and any(folder.glob("numba_steps.descend-*.nbi"))
+    """Whether the compiled functions seem to be cached already."""
+    return bool(cache_files("descend"))
 
 
 def prepare() -> None:
-    """Compiles for float32, or reads what was compiled before, by training the smallest network there is.
+    """Compiles for float32, or loads the cache, by training the smallest possible network.
 
-    Functions on disk that cannot be read are compiled anew; those that cannot be written are for this process alone.
+    Cached functions that cannot be read are compiled again; if they cannot be written, this process has them anyway.
     """
     for _ in range(ATTEMPTS):
         try:
             return train_the_smallest()
         except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-            # What was compiled stays so, each time one more: writing fails only after compiling.
+            # Writing fails only after compiling, so each attempt leaves at least one function more in memory.
             log.debug(f"compiled functions: {error!r}")
-            forget()
+            for path in cache_files():
+                with contextlib.suppress(OSError):
+                    path.unlink()
     return train_the_smallest()
 
 
-def forget() -> None:
-    """Deletes the compiled functions from disk, as far as that is allowed."""
-    folder = kept_in()
-    for path in [] if folder is None else [*folder.glob("numba_steps.*.nbi"), *folder.glob("numba_steps.*.nbc")]:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
 def train_the_smallest() -> None:
-    """Takes the two ways into the compiled functions once."""
+    """Calls both entry points of the compiled functions once."""
     p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
     network = Network(p, gradients)
     network.loss_and_gradients(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))

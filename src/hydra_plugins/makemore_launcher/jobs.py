@@ -38,7 +38,9 @@ class JobLauncher(Launcher):
             for index, job in enumerate(losses, start=initial_job_idx):
                 jobs[job] = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
                 with open_dict(jobs[job]):
-                    jobs[job].hydra.job.id = jobs[job].hydra.job.num = index
+                    hydra = jobs[job].hydra
+                    hydra.job.id = hydra.job.num = index
+                    hydra.sweep.subdir = str(hydra.sweep.subdir)  # found once, here, where the sweep's folder is
             for job, loss in self.run(jobs):
                 losses[job] = loss
                 self.progress.count(run_folder(jobs[job]).name, loss)

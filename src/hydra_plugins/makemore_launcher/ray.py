@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
 from makemore.cli import main as cli
@@ -51,13 +51,10 @@ class RayLauncher(JobLauncher):
         task = functools.partial(run_and_pack, self.task_function)
         running: dict[Any, Job] = {}
         for job, config in jobs.items():
-            folder = run_folder(config)
             # Where the run goes, the sweep's folder may not exist.
-            if (loss := find_loss(folder, without_hydra(config))) is not None:
+            if (loss := find_loss(run_folder(config), without_hydra(config))) is not None:
                 yield job, loss
                 continue
-            with open_dict(config):
-                config.hydra.sweep.subdir = folder.name
             state = Singleton.get_state()
             running[self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, config, task, state)] = job
         try:

@@ -43,14 +43,13 @@ def list_texts(node: Any) -> list[str]:
 def read_overrides(run: Path) -> list[str]:
     """A run's overrides, `KEY=VALUE` each; none if Hydra has not written them."""
     try:
-        return list(_load_overrides(run / OVERRIDES, (run / OVERRIDES).stat().st_mtime_ns))
+        return list(_load_overrides(run / OVERRIDES))
     except UNREADABLE:
         return []
 
 
-@functools.cache
-def _load_overrides(path: Path, _modified: int) -> tuple[str, ...]:
-    # Reading YAML takes a millisecond, and to name a run's folder all runs are read.
+@functools.cache  # a run's stay the same, and to name another run's folder those of all are read
+def _load_overrides(path: Path) -> tuple[str, ...]:
     return tuple(list_texts(OmegaConf.load(path)))
 
 

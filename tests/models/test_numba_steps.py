@@ -94,9 +94,12 @@ def errors(changed: list[Tensor], exact: list[Tensor]) -> list[float]:
 
 
 @pytest.mark.parametrize("init", list(Init))
-@pytest.mark.parametrize(("rows", "steps"), [(32, 1), (32, 20), (100, 5), (512, 1), (512, 10), (8192, 2), (None, 1)])
+@pytest.mark.parametrize(("rows", "steps"), [(32, 1), (32, 20), (100, 5), (512, 1), (512, 10), (8192, 1), (None, 1)])
 def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int | None, steps: int) -> None:
-    """Each update is smaller than the weights by orders of magnitude, and each example's part of it even more."""
+    """Against float64: rounding the weights is the largest error, and it is the same for both.
+
+    Where weights start at zero and nothing is rounded, up to 1e-6 of the update is left to the order of the sums.
+    """
     windows = bundled_windows()
     if rows is None:
         ids = torch.arange(len(windows)).unsqueeze(0)
@@ -114,7 +117,7 @@ def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int |
                 parameter.sub_(gradient, alpha=rate)
         return changes(p, start)
 
-    for rate in (0.0001, 0.001, 0.01, 0.1):
+    for rate in (0.0001, 0.1) if rows is None else (0.0001, 0.001, 0.01, 0.1):
         p = in_float(start, torch.float32)
         compiled.Network(p, zeros_like(p)).descend(contexts, targets, [rate] * steps)
         exact = by_closed_form(torch.float64, rate)

@@ -110,7 +110,7 @@ def tanh(a: Tensor) -> Tensor:
     """The hyperbolic tangent in place, for tensors that record no gradient; relative error below 1e-6 in float32.
 
     tanh a = -u / (2 + u) with u = exp(-2a) - 1, with |2a| limited to 40 to avoid overflow: there, tanh is 1. On a
-    CPU this takes half the time of `torch.tanh`.
+    CPU this takes half the time of `torch.tanh` for 512 rows or more.
     """
     u = a.mul_(-2).clamp_(-40, 40).expm1_()
     return u.div_(-2 - u)

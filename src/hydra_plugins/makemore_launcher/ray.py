@@ -15,7 +15,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
-from makemore.cli import main as cli
+from makemore.cli.mistakes import NEEDS
 from makemore.cli.run_folder import without_hydra
 from makemore.errors import Refusal, UserError
 from makemore.sweeps.folder import COMMAND
@@ -37,7 +37,7 @@ class RayLauncher(JobLauncher):
         try:
             from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
-            raise Refusal(UserError(f"hydra/launcher=ray {cli.NEEDS.format('ray')}")) from missing
+            raise Refusal(UserError(f"hydra/launcher=ray {NEEDS.format('ray')}")) from missing
         super().__init__()
         self.ray = ray
         self._plugin: Any = _launcher_util

@@ -119,7 +119,8 @@ def test_a_network_in_a_folder_of_its_own_trains_samples_mixes_sweeps_and_replay
     succeed(project, "train.py", "model=ngram", "hydra.run.dir=counts", *QUIET)
     succeed(project, "train.py", "model=mixture", "model.members=[one,counts]", "hydra.run.dir=mixed", *QUIET)
     mixed, alone = read_metrics(project / "mixed"), read_metrics(project / "one")
-    assert mixed["dev_loss"] < min(alone["dev_loss"], read_metrics(project / "counts")["dev_loss"])
+    # The weights are fitted to dev, up to a tolerance.
+    assert mixed["dev_loss"] < min(alone["dev_loss"], read_metrics(project / "counts")["dev_loss"]) + 1e-5
     shutil.rmtree(project / "one")  # the mixture stands by itself
     assert len(succeed(project, "sample.py", "checkpoint=mixed", "n=5").stdout.splitlines()) == 5
 

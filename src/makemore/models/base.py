@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,26 +25,18 @@ CACHED_ROWS = 2**9
 
 
 class LanguageModel(nn.Module):
-    """A model of the next token: contexts (B, block_size) int64 -> logits (B, vocabulary).
+    """A model of the next token: contexts (B, block_size) int64 -> logits (B, vocabulary). Id 0 is the boundary.
 
     `forward` is called in train mode for training steps and in eval mode everywhere else.
-
-    Args:
-        config: the model's `Config`.
-        vocabulary: how many tokens there are; id 0 is the boundary.
-        block_size: ids in a context.
-
-    Attributes:
-        cpu_only: why this model cannot compute on a GPU; empty if it can.
     """
 
-    cpu_only = ""
+    cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
 
     def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
         super().__init__()
         self.config: Any = config
-        self.vocabulary: int = vocabulary
-        self.block_size: int = block_size
+        self.vocabulary: int = vocabulary  # how many tokens there are
+        self.block_size: int = block_size  # ids in a context
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
@@ -62,7 +55,7 @@ class LanguageModel(nn.Module):
             contexts: (B, block_size) int64 ids.
             targets: (B,) int64 ids.
             soft: (B, vocabulary) distributions to learn in place of the targets, as in distillation. The gradients are
-                those of the cross-entropy to these, but the loss that is returned is the next token's as always.
+                those of the cross-entropy to these; the loss returned is still the next token's.
         """
         logits = self(contexts)  # (B, vocabulary)
         loss = F.cross_entropy(logits, targets)
@@ -74,13 +67,8 @@ class LanguageModel(nn.Module):
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """Takes K steps of plain gradient descent in one call, if the model has a fast way to do so.
 
-        Args:
-            contexts: (K, B, block_size) int64 ids.
-            targets: (K, B) int64 ids.
-            rates: the learning rate of each step.
-
-        Returns:
-            (K,) the loss before each step, or None: then the steps are taken one by one.
+        Contexts are (K, B, block_size), targets (K, B), and there is a learning rate for each step. Returns the loss
+        before each step, (K,), or None: then the steps are taken one by one.
         """
         return None
 
@@ -107,15 +95,13 @@ class LanguageModel(nn.Module):
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
         """The outputs of tanh layers by name, each (B, ...): by default those of every nn.Tanh."""
-        layers: dict[nn.Module, str] = {
-            module: name for name, module in self.named_modules() if isinstance(module, nn.Tanh)
-        }
         found: dict[str, Tensor] = {}
 
-        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (PyTorch's signature)
-            found[layers[module]] = output
+        def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
+            found[name] = output
 
-        hooks = [module.register_forward_hook(keep) for module in layers]
+        tanhs = {name: module for name, module in self.named_modules() if isinstance(module, nn.Tanh)}
+        hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs.items()]
         try:
             if hooks:
                 self(contexts)

@@ -35,23 +35,14 @@ PREFIX = "model."
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model as it is used after training.
-
-    Attributes:
-        model: the model, with its weights.
-        vocabulary: the model's tokens.
-        settings: the run's settings, flat plain values.
-        step: optimizer steps taken.
-        known: (N,) distinct fingerprints of the training documents (`makemore.data.split.fingerprint`).
-        held_out: digests of the dev and of the test documents (`makemore.data.split.digest`).
-    """
+    """A model as it is used after training."""
 
     model: LanguageModel
     vocabulary: Vocabulary
-    settings: dict[str, Any]
-    step: int
-    known: Tensor
-    held_out: list[str]
+    settings: dict[str, Any]  # the run's, flat plain values
+    step: int  # optimizer steps taken
+    known: Tensor  # (N,) distinct fingerprints of the training documents (`makemore.data.split.fingerprint`)
+    held_out: list[str]  # digests of the dev and of the test documents (`makemore.data.split.digest`)
 
     @property
     def block_size(self) -> int:
@@ -86,9 +77,9 @@ def load(path: Path) -> TrainedModel:
         UserError: the file is missing, damaged, or not a checkpoint of this project.
     """
     path = find_file(path)
+    foreign = UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) or not is_intact(path):
+        if not is_intact(path):
             raise UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -96,14 +87,28 @@ def load(path: Path) -> TrainedModel:
     except OSError as error:
         raise UserError(f"checkpoint={path} cannot be read: {error.strerror}") from None
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        # Whatever the unpickler stumbles over in an archive that this project did not write.
-        raise _foreign(path) from error
-    return _restore(path, content)
+        raise foreign from error  # whatever the unpickler makes of an archive that this project did not write
+    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
+        raise foreign
+    ours, state = content[KEY], content.get("state_dict", {})
+    if ours.get("format") != FORMAT:
+        raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
+    try:
+        return _restore(ours, state)
+    except UserError as error:
+        raise UserError(f"checkpoint={path}: {error}") from None
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, OmegaConfBaseException) as error:
+        # Whatever a stranger's parts make of the checks, too deep a nesting among it.
+        raise UserError(
+            f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again"
+        ) from error
 
 
 def is_intact(path: Path) -> bool:
     """Whether a file is an archive as `torch.save` writes it, and every part of it matches its checksum."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except (zipfile.BadZipFile, EOFError):
@@ -111,20 +116,17 @@ def is_intact(path: Path) -> bool:
 
 
 def find_file(path: Path) -> Path:
-    """A checkpoint's own path, or the checkpoint to use from a folder."""
-    return _find_in_folder(path) if os.path.isdir(path) else path  # noqa: PTH112 (Path's raises for names that are too long)
-
-
-def _find_in_folder(folder: Path) -> Path:
-    """The best checkpoint on dev, else the last.
+    """A checkpoint's own path; of a run's folder, the best checkpoint on dev, else the last.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder has none.
     """
+    if not os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
+        return path
     for name in (BEST, LAST):
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(f"checkpoint={folder} is a folder without {BEST} or {LAST}; name the folder of a run")
+        if (path / name).is_file():
+            return path / name
+    raise UserError(f"checkpoint={path} is a folder without {BEST} or {LAST}; name the folder of a run")
 
 
 def find_newest(outputs: Path) -> Path:
@@ -138,48 +140,37 @@ def find_newest(outputs: Path) -> Path:
         raise UserError(
             f"there is no checkpoint under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
         )
-    return _find_in_folder(max(checkpoints, key=lambda path: path.stat().st_mtime).parent)
+    return find_file(max(checkpoints, key=lambda path: path.stat().st_mtime).parent)
 
 
-def _restore(path: Path, content: Any) -> TrainedModel:
-    """The model in a checkpoint's content, once its parts have been checked against each other."""
-    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
-        raise _foreign(path)
-    ours, state = content[KEY], content.get("state_dict", {})
-    if ours.get("format") != FORMAT:
-        raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
-    try:
-        tokens, step, known = ours["tokens"], ours["step"], ours["known"]
-        sound = (
-            all(isinstance(token, str) and len(token) == 1 and not "\ud800" <= token <= "\udfff" for token in tokens)
-            and tokens[0] == BOUNDARY
-            and len(set(tokens)) == len(tokens)
-            and type(step) is int
-            and isinstance(ours["settings"], dict)
-            and known.dtype == torch.int64
-            and all(_is_dense(tensor) for tensor in (known, *state.values()))
-        )
-        if not sound:
-            raise ValueError("parts of the wrong kind")
-        with torch.device("meta"):  # takes no memory, whatever sizes a stranger's file names
-            needed = restore(ours["model"], len(tokens), ours["block_size"]).state_dict()
-        if _count(needed) > _count(state):
-            raise ValueError("fewer numbers than the model has")
-        model = restore(ours["model"], len(tokens), ours["block_size"])
-        load_state(model, {name.removeprefix(PREFIX): tensor for name, tensor in state.items()})
-        trained = TrainedModel(model, Vocabulary(tuple(tokens)), ours["settings"], step, known, ours["held_out"])
-        with torch.inference_mode():
-            logits = trained.logits(torch.zeros(1, trained.block_size, dtype=torch.int64))
-        if logits.shape != (1, len(tokens)):
-            raise ValueError("logits of another shape")
-        return trained
-    except UserError as error:
-        raise UserError(f"checkpoint={path}: {error}") from None
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, OmegaConfBaseException) as error:
-        # Whatever a stranger's parts make of the checks, too deep a nesting among it.
-        raise UserError(
-            f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again"
-        ) from error
+def _restore(ours: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
+    """The model in a checkpoint, once its parts have been checked against each other."""
+    tokens, step, known = ours["tokens"], ours["step"], ours["known"]
+    sound = (
+        all(isinstance(token, str) and len(token) == 1 and not "\ud800" <= token <= "\udfff" for token in tokens)
+        and tokens[0] == BOUNDARY
+        and len(set(tokens)) == len(tokens)
+        and type(step) is int
+        and isinstance(ours["settings"], dict)
+        and known.dtype == torch.int64
+        and all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in (known, *state.values()))
+    )
+    if not sound:
+        raise ValueError("parts of the wrong kind")
+    with torch.device("meta"):  # takes no memory, whatever sizes a stranger's file names
+        needed = restore(ours["model"], len(tokens), ours["block_size"]).state_dict()
+    if sum(tensor.numel() for tensor in needed.values()) > sum(tensor.numel() for tensor in state.values()):
+        raise ValueError("fewer numbers than the model has")
+    model = restore(ours["model"], len(tokens), ours["block_size"])
+    model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in state.items()}, strict=True)
+    if any(tensor.dtype != state[PREFIX + name].dtype for name, tensor in model.state_dict().items()):
+        raise ValueError("tensors of another type")
+    trained = TrainedModel(model, Vocabulary(tuple(tokens)), ours["settings"], step, known, ours["held_out"])
+    with torch.inference_mode():
+        logits = trained.logits(torch.zeros(1, trained.block_size, dtype=torch.int64))
+    if logits.shape != (1, len(tokens)):
+        raise ValueError("logits of another shape")
+    return trained
 
 
 def restore(description: dict[str, Any], vocabulary: int, block_size: int) -> LanguageModel:
@@ -188,28 +179,3 @@ def restore(description: dict[str, Any], vocabulary: int, block_size: int) -> La
         raise ValueError("not a block size")
     config = OmegaConf.merge(OmegaConf.structured(registry.config_of(description["name"])), description)
     return registry.build(OmegaConf.to_object(config), vocabulary, block_size)  # type: ignore[arg-type]
-
-
-def load_state(model: LanguageModel, state: dict[str, Tensor]) -> None:
-    """Loads a checkpoint's tensors into a model.
-
-    Raises:
-        ValueError, RuntimeError: they are not the model's.
-    """
-    model.load_state_dict(state, strict=True)
-    own = model.state_dict()
-    if any(own[name].dtype != tensor.dtype for name, tensor in state.items()):
-        raise ValueError("tensors of another type")
-
-
-def _count(state: dict[str, Tensor]) -> int:
-    return sum(tensor.numel() for tensor in state.values())
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor is an ordinary one, with numbers that can be read here."""
-    return tensor.layout == torch.strided and tensor.device.type == "cpu"
-
-
-def _foreign(path: Path) -> UserError:
-    return UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")

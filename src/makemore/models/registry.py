@@ -25,11 +25,7 @@ def names() -> list[str]:
 
 
 def config_of(name: str) -> type[ModelConfig]:
-    """The `Config` of a model.
-
-    Raises:
-        UserError: there is no such model, or its `config.py` is malformed.
-    """
+    """The `Config` of a model. Raises UserError if there is no such model, or its `config.py` is malformed."""
     if name not in names():
         raise UserError(
             f"model.name={name} is not a model; it must be the name of a folder in {FOLDER} that has a config.py: "
@@ -47,17 +43,12 @@ def configs() -> dict[str, type[ModelConfig]]:
 
 
 def model_of(name: str) -> "type[LanguageModel]":
-    """The `Model` of a model.
-
-    Raises:
-        UserError: its `model.py` is malformed.
-    """
+    """The `Model` of a model. Raises UserError if its `model.py` is malformed."""
     from makemore.models.base import LanguageModel
 
     found: type[LanguageModel] = _load(name, "model", "Model", LanguageModel)
-    needed = ["forward", "fit"] if config_of(name).fitted else ["forward"]
-    for method in needed:
-        if getattr(found, method) is getattr(LanguageModel, method, None) or not hasattr(found, method):
+    for method in ["forward", "fit"] if config_of(name).fitted else ["forward"]:
+        if getattr(found, method) is getattr(LanguageModel, method):
             raise UserError(f"{FOLDER / name / 'model.py'}: Model must define {method}")
     return found
 
@@ -76,16 +67,9 @@ def _load(name: str, module: str, attribute: str, base: type) -> Any:
 
 
 def build(config: ModelConfig, vocabulary: int, block_size: int, seed: int = 0) -> "LanguageModel":
-    """A model before training. Its weights are still to be drawn by `initialize`, or to be loaded.
+    """A model whose weights are still to be drawn by `initialize`, or to be loaded.
 
-    Args:
-        config: the model's own `Config`.
-        vocabulary: how many tokens there are.
-        block_size: ids in a context.
-        seed: for the weights that PyTorch's layers draw as they are made.
-
-    Raises:
-        UserError: the model is malformed.
+    The weights that PyTorch's layers draw as they are made come from `seed`. Raises UserError for a malformed model.
     """
     from makemore.randomness import GlobalGenerator
 

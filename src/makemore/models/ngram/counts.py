@@ -48,22 +48,22 @@ class Model(NamedTuple):
     Node 0 is the empty context. The others are numbered from short contexts to long, those of one length by parent and
     then by token, a node's parent being its context without the oldest token. So all keys are sorted, and the key of a
     context of any length fits in 64 bits. Node i's targets and values are those from starts[i] up to starts[i + 1].
-
-    Attributes:
-        V: () int64 the size of the vocabulary.
-        keys: (nodes - 1,) int64, of nodes 1, 2, ...: parent * V + oldest token.
-        backoff: (nodes,) float64 b.
-        starts: (nodes + 1,) int64.
-        targets: (pairs,) ids, sorted within a node, in the type of the windows' stream.
-        values: (pairs,) float64 a.
     """
 
-    V: Tensor
-    keys: Tensor
-    backoff: Tensor
-    starts: Tensor
-    targets: Tensor
-    values: Tensor
+    V: Tensor  # () int64 the size of the vocabulary
+    keys: Tensor  # (nodes - 1,) int64, of nodes 1, 2, ...: parent * V + oldest token
+    backoff: Tensor  # (nodes,) float64 b
+    starts: Tensor  # (nodes + 1,) int64
+    targets: Tensor  # (pairs,) ids, sorted within a node, in the type of the windows' stream
+    values: Tensor  # (pairs,) float64 a
+
+
+class Level(NamedTuple):
+    """The distinct pairs of a context and a target, for contexts of one length."""
+
+    nodes: Tensor  # (pairs,) int64 contexts, sorted
+    targets: Tensor  # (pairs,) ids, sorted for each context
+    counts: Tensor  # (pairs,) int64
 
 
 def fit(
@@ -75,15 +75,10 @@ def fit(
     discount: float | None = None,
     block: int = BLOCK,
 ) -> Model:
-    """Counts the examples, in one pass, and smooths the counts.
+    """Counts the examples, at least one, and smooths the counts.
 
-    Args:
-        windows: the examples, at least one.
-        vocabulary: V.
-        smoothing: what becomes of the unseen.
-        k: what `add_k` adds to each count, at least 0; with 0 it is `none`.
-        discount: D of `kneser_ney`, from 0 to 1; None estimates it.
-        block: how many examples are counted at a time, at first.
+    `k` is what `add_k` adds to each count; `discount` is D of `kneser_ney`, None to estimate it; `block` is how many
+    examples are counted at a time, at first.
     """
     at, counts = distinct_ngrams(windows, vocabulary, block)
     keys, nodes = trie(windows, vocabulary, at)
@@ -91,9 +86,12 @@ def fit(
     if smoothing is Smoothing.kneser_ney:
         for _ in range(windows.block_size):
             levels[-1:] = shorten(levels[-1], keys, vocabulary)
-        taken = [discounts(level.counts, discount) for level in levels]
     else:
-        taken = [torch.zeros(len(counts), dtype=torch.float64)]
+        discount = 0.0
+    taken = []
+    for level in levels:
+        D1, D2, D3 = estimated_discounts(level.counts) if discount is None else (discount, discount, discount)
+        taken.append(torch.tensor([0.0, D1, D2, D3], dtype=torch.float64)[level.counts.clamp(max=3)])  # (pairs,)
     nodes, targets, counts = map(torch.cat, zip(*reversed(levels), strict=True))  # (pairs,) each, in the nodes' order
     D = torch.cat(taken[::-1])  # (pairs,)
 
@@ -119,11 +117,6 @@ def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tens
 
     The examples are merged into the table block by block. A block is as long as the table when that has outgrown it, so
     memory is what the table takes, or one block, and no more than twice the examples are sorted in all.
-
-    Args:
-        windows: the examples.
-        vocabulary: V.
-        block: how long a block is at first.
 
     Returns:
         (n-grams,) int64 position of a target, and (n-grams,) int64 count, sorted by context, most recent token first,
@@ -159,12 +152,7 @@ def sort_keys(windows: Windows, vocabulary: int, at: Tensor) -> Tensor:
 
 
 def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]:
-    """The contexts of sorted n-grams, and all shorter ones, as a trie.
-
-    Args:
-        windows: the examples.
-        vocabulary: V.
-        at: (n-grams,) from `distinct_ngrams`.
+    """The contexts of sorted n-grams, whose targets are `at`, and all shorter ones.
 
     Returns:
         (nodes - 1,) the keys of a `Model`, and (n-grams,) int64 the node of each n-gram's context.
@@ -178,20 +166,6 @@ def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]
         nodes = which + size  # (n-grams,)
         size += len(keys)
     return torch.cat(levels), nodes
-
-
-class Level(NamedTuple):
-    """The distinct pairs of a context and a target, for contexts of one length.
-
-    Attributes:
-        nodes: (pairs,) int64 contexts, sorted.
-        targets: (pairs,) ids, sorted for each context.
-        counts: (pairs,) int64.
-    """
-
-    nodes: Tensor
-    targets: Tensor
-    counts: Tensor
 
 
 def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
@@ -209,14 +183,6 @@ def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
     return stay, Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
 
 
-def discounts(counts: Tensor, discount: float | None) -> Tensor:
-    """D for each count of one length of context: the given one, or by estimate. (pairs,) -> (pairs,) float64"""
-    if discount is not None:
-        return torch.full_like(counts, discount, dtype=torch.float64)
-    table = torch.tensor([0.0, *estimated_discounts(counts)], dtype=torch.float64)  # (4,)
-    return table[counts.clamp(max=3)]
-
-
 def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
     """D for counts of 1, of 2, and of 3 or more, from how many of the counts (pairs,) are 1, 2, 3 and 4.
 
@@ -224,9 +190,8 @@ def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
 
         D_1 = n_1 / (n_1 + 2 n_2)        D_2 = 2 - 3 D_1 n_3 / n_2        D_3 = 3 - 4 D_1 n_4 / n_3
 
-    which asks for all four in number. Where one is missing the estimate is no longer one: D_1 would be 0 or 1, so that
-    unseen tokens had no probability or seen ones no more than they. Then D_1 is `FALLBACK`. D_2 and D_3 are as large as
-    the one before if they cannot be estimated or come out smaller, for what is discounted grows with the count.
+    Without counts of 1 or of 2, D_1 would be 0 or 1 and leave unseen or seen tokens nothing; it is `FALLBACK` then. D_2
+    and D_3 are at least as large as the one before, as what is discounted grows with the count.
     """
     n1, n2, n3, n4 = torch.bincount(counts.clamp(max=5), minlength=6)[1:5].tolist()
     D1 = n1 / (n1 + 2 * n2) if n1 and n2 else FALLBACK
@@ -236,12 +201,7 @@ def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
 
 
 def logits(model: Model, contexts: Tensor) -> Tensor:
-    """Log-probabilities of the next token. (B, block_size) -> (B, vocabulary) float32
-
-    Args:
-        model: from `fit`.
-        contexts: int64 ids.
-    """
+    """Log-probabilities of the next token. (B, block_size) int64 -> (B, vocabulary) float32"""
     vocabulary, block_size = int(model.V), contexts.shape[1]
     out = torch.empty(len(contexts), vocabulary, device=contexts.device)
     rows = max(1, BUDGET // (vocabulary * block_size))
@@ -302,11 +262,7 @@ def contexts_seen(model: Model) -> list[tuple[int, int]]:
 
 
 def check(model: Model, vocabulary: int, block_size: int) -> None:
-    """Makes sure that a loaded model is one, so that looking up a context stays within its tensors.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raises ValueError unless a loaded model is one, so that looking up a context stays within its tensors."""
     nodes, pairs = len(model.backoff), len(model.values)
     sound = (
         all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))

@@ -10,8 +10,6 @@ from makemore.data.split import fingerprint
 from makemore.errors import UserError
 from makemore.models.model_file import TrainedModel
 
-Logits = Callable[[Tensor], Tensor]
-
 # Names drawn together: more are no faster, and fewer logits fit in the cache.
 BATCH = 2048
 # Known names in a row after which the search for a new one is given up.
@@ -39,14 +37,13 @@ def sample(
         temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer characters get their turn.
         top_k: draw among the k likeliest characters only; None among all.
         max_length: characters, the prefix included, at which a name that has not ended is cut.
-        novel: only names that are not among the model's training documents.
+        novel: only names that are not among the model's training documents; gives up after `PATIENCE` others in a row.
 
     Yields:
-        Each name, and whether it is among the training documents. Fewer than `n` only if `novel` and `PATIENCE` draws
-        in a row gave no new one.
+        Each name, and whether it is among the training documents.
 
     Raises:
-        UserError: the prefix or `top_k` does not fit the model.
+        UserError: the prefix or `top_k` does not fit the model, or its training has diverged.
     """
     if corpus.BOUNDARY in prefix:
         raise UserError(f"prefix={prefix} holds '{corpus.BOUNDARY}', the boundary that ends a name; leave it out")
@@ -65,7 +62,7 @@ def sample(
         count = min(BATCH, max(32, n - found) if novel else n - found)
         ids = draw(
             model.logits,
-            torch.tensor([start] * count, dtype=torch.int64).view(count, len(start)),
+            torch.tensor(start, dtype=torch.int64).expand(count, -1),
             block_size=model.block_size,
             generator=generator,
             temperature=temperature,
@@ -88,7 +85,7 @@ def are_known(model: TrainedModel, names: Sequence[str]) -> list[bool]:
 
 @torch.inference_mode()
 def draw(
-    logits: Logits,
+    logits: Callable[[Tensor], Tensor],
     start: Tensor,
     *,
     block_size: int,
@@ -97,24 +94,10 @@ def draw(
     top_k: int | None = None,
     max_length: int = 200,
 ) -> list[list[int]]:
-    """Continues each row until it draws the boundary or has `max_length` ids.
+    """Continues each row of start (N, P) until it draws the boundary or has `max_length` ids; P may be 0.
 
-    No document is empty, so the boundary cannot be drawn as a row's first id.
-
-    Args:
-        logits: contexts (B, block_size) -> (B, vocabulary).
-        start: (N, P) int64 ids that the rows begin with; P may be 0.
-        block_size: ids in a context.
-        generator: the source of chance.
-        temperature: divides the logits.
-        top_k: draw among the k likeliest ids only.
-        max_length: ids at which a row is cut.
-
-    Returns:
-        N lists of ids, without boundaries.
-
-    Raises:
-        UserError: the logits are not finite, so the model's training has diverged.
+    No document is empty, so the boundary cannot be drawn as a row's first id. Returns N lists of ids, without
+    boundaries. Raises UserError if the logits, (B, block_size) -> (B, vocabulary), are not finite.
     """
     rows, given = start.shape
     opening = torch.zeros(rows, block_size, dtype=torch.int64)  # (N, block_size) boundaries

@@ -36,32 +36,18 @@ from makemore.models.mlp.config import Init
 
 
 class Parameters(NamedTuple):
-    """The network's parameters under the lecture's names.
+    """The network's parameters under the lecture's names."""
 
-    Attributes:
-        C: (vocabulary, emb_dim) the embedding table.
-        W1: (block_size * emb_dim, hidden).
-        b1: (hidden,).
-        W2: (hidden, vocabulary).
-        b2: (vocabulary,).
-    """
-
-    C: Tensor
-    W1: Tensor
-    b1: Tensor
-    W2: Tensor
-    b2: Tensor
+    C: Tensor  # (vocabulary, emb_dim) the embedding table
+    W1: Tensor  # (block_size * emb_dim, hidden)
+    b1: Tensor  # (hidden,)
+    W2: Tensor  # (hidden, vocabulary)
+    b2: Tensor  # (vocabulary,)
 
 
 def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> list[tuple[int, ...]]:
     """The shapes of C, W1, b1, W2, b2."""
-    return [
-        (vocabulary, emb_dim),
-        (block_size * emb_dim, hidden),
-        (hidden,),
-        (hidden, vocabulary),
-        (vocabulary,),
-    ]
+    return [(vocabulary, emb_dim), (block_size * emb_dim, hidden), (hidden,), (hidden, vocabulary), (vocabulary,)]
 
 
 def initial(
@@ -73,18 +59,12 @@ def initial(
     scales W1 by 5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh), which keeps tanh from
     saturating, scales W2 by 0.01, which makes all characters equally likely at first, and sets the biases to zero.
     """
-    drawn = Parameters(
-        *(torch.randn(shape, generator=generator) for shape in shapes(vocabulary, block_size, emb_dim, hidden))
-    )
-    if init is Init.normal:
-        return drawn
-    return Parameters(
-        C=drawn.C,
-        W1=drawn.W1 * (5 / 3) / math.sqrt(block_size * emb_dim),
-        b1=torch.zeros_like(drawn.b1),
-        W2=drawn.W2 * 0.01,
-        b2=torch.zeros_like(drawn.b2),
-    )
+    sizes = shapes(vocabulary, block_size, emb_dim, hidden)
+    C, W1, b1, W2, b2 = (torch.randn(shape, generator=generator) for shape in sizes)
+    if init is Init.kaiming:
+        W1 = W1 * (5 / 3) / math.sqrt(block_size * emb_dim)
+        b1, W2, b2 = torch.zeros_like(b1), W2 * 0.01, torch.zeros_like(b2)
+    return Parameters(C, W1, b1, W2, b2)
 
 
 def hidden_innermost(p: Parameters) -> Parameters:
@@ -117,12 +97,9 @@ def tanh(a: Tensor) -> Tensor:
 
 
 def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Unnormalized log-probabilities z of the next token. (..., block_size) -> (..., vocabulary)
+    """Unnormalized log-probabilities z of the next token, with the mask (..., hidden) of `dropout_mask` in training.
 
-    Args:
-        p: the parameters.
-        contexts: int64 ids.
-        mask: (..., hidden) dropout mask from `dropout_mask`; None outside training.
+    (..., block_size) -> (..., vocabulary)
     """
     h = hidden_layer(p, contexts)  # (..., hidden)
     return (h if mask is None else h * mask) @ p.W2 + p.b2
@@ -150,7 +127,7 @@ def loss_and_gradients(
     mask: Tensor | None = None,
     soft: Tensor | None = None,
 ) -> Tensor:
-    """Returns the loss and writes its gradients by the formulas above, in half of autograd's time.
+    """Writes the gradients by the formulas above to `out`, in half of autograd's time.
 
     Args:
         p: the parameters.

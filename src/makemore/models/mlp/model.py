@@ -1,6 +1,5 @@
 """`model=mlp`: the network of lecture 2, after Bengio et al. (2003). Its mathematics is in `formulas.py`."""
 
-import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -14,8 +13,6 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-log = logging.getLogger(__name__)
-
 # Operations in the matrix products of a step from which on PyTorch's products use more threads, where they are asked
 # for; below, waiting for each other takes longer than the products do.
 MANY_THREADS_FROM = 10**8
@@ -27,17 +24,11 @@ FORMS = {
 
 
 class Workspace(NamedTuple):
-    """What the formulas read and write in training.
+    """What the formulas read and write in training."""
 
-    Attributes:
-        p: the parameters, without autograd.
-        gradients: laid out as `p`.
-        compiled: both as the compiled steps take them; None for PyTorch's operations.
-    """
-
-    p: Parameters
-    gradients: Parameters
-    compiled: "Network | None"
+    p: Parameters  # without autograd
+    gradients: Parameters  # laid out as `p`
+    compiled: "Network | None"  # both as the compiled steps take them; None for PyTorch's operations
 
 
 class Model(LanguageModel):
@@ -78,8 +69,6 @@ class Model(LanguageModel):
         if self._form is Gradients.compiled:
             from makemore.models.mlp import numba_steps
 
-            if not numba_steps.is_ready():
-                log.info("compiling the steps for this processor: a few seconds, once")
             numba_steps.prepare()
         return FORMS[self._form]
 

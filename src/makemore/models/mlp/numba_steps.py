@@ -1,8 +1,7 @@
 """The formulas of `mlp.formulas` as loops in machine code, compiled by Numba, for networks of the lecture's size.
 
-The matrix products of one step of the lecture's run are 2.2 million multiplications and additions, 10 to 20 µs on a
-current core. PyTorch takes as long again just to start the step's twenty operations, and its products are made for
-larger matrices. Here a whole chunk of steps is one call.
+The matrix products of one step of the lecture's run take 10 to 20 µs on a current core. PyTorch takes as long again
+just to start the step's twenty operations. Here a whole chunk of steps is one call.
 
 A processor multiplies and adds four to sixteen neighbouring numbers at once. So `hidden`, the longest dimension, is the
 inner loop of every product, and W2 is stored as its transpose. Then two kinds of product are enough, `add_product` and
@@ -61,45 +60,26 @@ def jit(function: Function, fastmath: set[str] = REORDERED) -> Function:
 
 
 class Arrays(NamedTuple):
-    """Parameters or gradients, as the compiled functions take them.
+    """Parameters or gradients, as the compiled functions take them."""
 
-    Attributes:
-        C: (vocabulary, emb_dim).
-        W1: (block_size * emb_dim, hidden).
-        b1: (hidden,).
-        W2t: (vocabulary, hidden), the transpose of W2.
-        b2: (vocabulary,).
-    """
-
-    C: Floats
-    W1: Floats
-    b1: Floats
-    W2t: Floats
-    b2: Floats
+    C: Floats  # (vocabulary, emb_dim)
+    W1: Floats  # (block_size * emb_dim, hidden)
+    b1: Floats  # (hidden,)
+    W2t: Floats  # (vocabulary, hidden), the transpose of W2
+    b2: Floats  # (vocabulary,)
 
 
 class Work(NamedTuple):
-    """Memory for one piece of a minibatch, overwritten by every piece.
+    """Memory for one piece of a minibatch, overwritten by every piece."""
 
-    Attributes:
-        e: (PIECE, block_size * emb_dim).
-        h: (PIECE, hidden).
-        hm: (PIECE, hidden) h times the dropout mask.
-        dz: (PIECE, vocabulary).
-        da: (PIECE, hidden).
-        de: (PIECE, block_size * emb_dim).
-        dc: (vocabulary, emb_dim).
-        sums: (BLOCK, hidden).
-    """
-
-    e: Floats
-    h: Floats
-    hm: Floats
-    dz: Floats
-    da: Floats
-    de: Floats
-    dc: Floats
-    sums: Floats
+    e: Floats  # (PIECE, block_size * emb_dim)
+    h: Floats  # (PIECE, hidden)
+    hm: Floats  # (PIECE, hidden) h times the dropout mask
+    dz: Floats  # (PIECE, vocabulary)
+    da: Floats  # (PIECE, hidden)
+    de: Floats  # (PIECE, block_size * emb_dim)
+    dc: Floats  # (vocabulary, emb_dim)
+    sums: Floats  # (BLOCK, hidden)
 
 
 @jit
@@ -303,14 +283,6 @@ def add_rows(out: Floats, rows: Floats) -> None:
 
 
 @jit
-def multiply(out: Floats, a: Floats, b: Floats) -> None:
-    """Writes a * b to out, element by element, each (B, H)."""
-    for i in range(len(out)):
-        for j in range(out.shape[1]):
-            out[i, j] = a[i, j] * b[i, j]
-
-
-@jit
 def through_tanh(da: Floats, h: Floats) -> None:
     """Multiplies da by 1 - h^2, element by element, each (B, H)."""
     for i in range(len(da)):
@@ -322,7 +294,7 @@ def through_tanh(da: Floats, h: Floats) -> None:
 def add_gradients(
     p: Arrays, contexts: Integers, targets: Integers, q: Floats, mask: Floats, scale: float, out: Arrays, work: Work
 ) -> float:
-    """Adds `scale` times the gradients of one minibatch to `out`, piece by piece.
+    """Adds `scale` times the gradients of one minibatch to `out`, piece by piece, and returns the mean loss.
 
     Args:
         p: the parameters.
@@ -333,9 +305,6 @@ def add_gradients(
         scale: what the gradients are multiplied by.
         out: what they are added to. If B <= PIECE, it may be `p` itself: a piece reads all before it writes any.
         work: memory to overwrite.
-
-    Returns:
-        The mean loss.
     """
     rows, loss = len(targets), 0.0
     for first in range(0, rows, PIECE):
@@ -352,7 +321,7 @@ def add_gradients(
         add_product(h, e, p.W1)
         tanh(h)
         if dropout:
-            multiply(hm, h, m)
+            np.multiply(h, m, hm)
         else:
             hm = h
         inner_products(dz, hm, p.W2t)
@@ -364,7 +333,7 @@ def add_gradients(
         da.fill(0)
         add_product(da, dz, p.W2t)
         if dropout:
-            multiply(da, da, m)
+            da *= m
         through_tanh(da, h)
         inner_products(de, da, p.W1)
 
@@ -380,37 +349,10 @@ def add_gradients(
 
 
 @jit
-def descend(
-    p: Arrays, contexts: Integers, targets: Integers, rates: Floats, losses: Floats, gradients: Arrays, work: Work
-) -> None:
-    """Takes K steps of plain gradient descent.
-
-    Args:
-        p: the parameters, changed in place.
-        contexts: (K, B, block_size).
-        targets: (K, B).
-        rates: (K,) the learning rate of each step, in float64.
-        losses: (K,) where the mean loss before each step is written.
-        gradients: memory to overwrite, laid out as `p`.
-        work: memory to overwrite.
-    """
-    no_q, no_mask = work.dz[:0], work.hm[:0]
-    in_pieces = targets.shape[1] > PIECE
-    out = gradients if in_pieces else p
+def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, losses: Floats, work: Work) -> None:
+    """Takes K steps of plain gradient descent on minibatches of at most PIECE examples, as `Network.descend` does."""
     for k in range(len(rates)):
-        if in_pieces:
-            out.C.fill(0)
-            out.W1.fill(0)
-            out.b1.fill(0)
-            out.W2t.fill(0)
-            out.b2.fill(0)
-        losses[k] = add_gradients(p, contexts[k], targets[k], no_q, no_mask, -rates[k], out, work)
-        if in_pieces:
-            add_flat(p.C, out.C)
-            add_flat(p.W1, out.W1)
-            add_flat(p.b1, out.b1)
-            add_flat(p.W2t, out.W2t)
-            add_flat(p.b2, out.b2)
+        losses[k] = add_gradients(p, contexts[k], targets[k], work.dz[:0], work.hm[:0], -rates[k], p, work)
 
 
 class Network:
@@ -438,19 +380,29 @@ class Network:
             (K,) the mean loss before each step.
         """
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
-        numbers = np.asarray(rates, np.float64)
-        descend(self._p, contexts.numpy(), targets.numpy(), numbers, losses, self._gradients, self._work)
+        if targets.shape[1] <= PIECE:
+            descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, self._work)
+        else:
+            for k, rate in enumerate(rates):
+                losses[k] = self.loss_and_gradients(contexts[k], targets[k], scale=-rate)
+                for parameter, change in zip(self._p, self._gradients, strict=True):
+                    parameter[...] += change
         return torch.from_numpy(losses)
 
     def loss_and_gradients(
-        self, contexts: Tensor, targets: Tensor, mask: Tensor | None = None, soft: Tensor | None = None
+        self,
+        contexts: Tensor,
+        targets: Tensor,
+        mask: Tensor | None = None,
+        soft: Tensor | None = None,
+        scale: float = 1.0,
     ) -> float:
-        """Writes the gradients of one minibatch, like `mlp.loss_and_gradients`, and returns its mean loss."""
+        """Writes `scale` times the gradients of one minibatch, like `mlp.loss_and_gradients`, and returns its loss."""
         q = self._work.dz[:0] if soft is None else soft.numpy()
         keep = self._work.hm[:0] if mask is None else mask.numpy()
         for array in self._gradients:
             array.fill(0)
-        return add_gradients(self._p, contexts.numpy(), targets.numpy(), q, keep, 1.0, self._gradients, self._work)
+        return add_gradients(self._p, contexts.numpy(), targets.numpy(), q, keep, scale, self._gradients, self._work)
 
 
 def _arrays(p: mlp.Parameters) -> Arrays:
@@ -458,37 +410,25 @@ def _arrays(p: mlp.Parameters) -> Arrays:
     return Arrays(p.C.numpy(), p.W1.numpy(), p.b1.numpy(), p.W2.t().numpy(), p.b2.numpy())
 
 
-def cache_files(function: str = "*") -> list[Path]:
-    """The files in which compiled functions are cached."""
-    folder = getattr(getattr(descend, "stats", None), "cache_path", None)
-    return [] if folder is None else [*Path(folder).glob(f"numba_steps.{function}-*.nb[ic]")]
-
-
-def is_ready() -> bool:
-    """Whether the compiled functions seem to be cached already."""
-    return bool(cache_files("descend"))
-
-
 def prepare() -> None:
     """Compiles for float32, or loads the cache, by training the smallest possible network.
 
     Cached functions that cannot be read are compiled again; if they cannot be written, this process has them anyway.
     """
-    for _ in range(ATTEMPTS):
+    cache = Path(descend.stats.cache_path or "/dev/null")  # type: ignore[attr-defined]  # None where nothing can be kept
+    if not any(cache.glob("numba_steps.descend-*.nbi")):
+        log.info("compiling the steps for this processor: a few seconds, once")
+    p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
+    network, ids = Network(p, gradients), torch.zeros(1, 1, 1, dtype=torch.int64)
+    for attempt in range(ATTEMPTS):
         try:
-            return train_the_smallest()
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+            network.loss_and_gradients(ids[0], ids[0, 0])
+            network.descend(ids, ids[0], [0.0])
+            return
+        except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
             # Writing fails only after compiling, so each attempt leaves at least one function more in memory.
-            log.debug(f"compiled functions: {error!r}")
-            for path in cache_files():
+            if attempt == ATTEMPTS - 1:
+                raise
+            for path in cache.glob("numba_steps.*.nb[ic]"):
                 with contextlib.suppress(OSError):
                     path.unlink()
-    return train_the_smallest()
-
-
-def train_the_smallest() -> None:
-    """Calls both entry points of the compiled functions once."""
-    p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
-    network = Network(p, gradients)
-    network.loss_and_gradients(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
-    network.descend(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64), [0.0])

@@ -22,8 +22,8 @@ def read(path: Path, **changes: Any) -> WindowDataModule:
         "replacement": True,
         "overfit": None,
     }
-    module = WindowDataModule(DataConfig(**settings | changes), seed=1)
-    module.prepare_data()
+    config = DataConfig(**settings | changes)
+    module = WindowDataModule(config, block_size=config.block_size, seed=1)
     module.setup()
     return module
 

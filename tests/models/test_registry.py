@@ -9,14 +9,13 @@ import pytest
 import torch
 
 import makemore.models
-from makemore.config import compose as configuration
 from makemore.config.schema import ModelConfig, TrainConfig
 from makemore.data.dataset import Dataset
 from makemore.data.split import read_documents
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.training import run as training
-from tests.helpers import composed, refused
+from tests.helpers import check, composed, refused
 
 CONFIG = """
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ def test_a_fitted_model_without_fit_is_refused(write: Write) -> None:
 def make(name: str, few_names: Path, seed: int = 1) -> LanguageModel:
     """The model as a run makes it, with contexts of two characters."""
     config = TrainConfig(model=registry.config_of(name)(name), seed=seed)
-    data = configuration.data_of(composed("data=text", f"data.path={few_names}"))
+    data = check(composed("data=text", f"data.path={few_names}")).data
     return training.make_model(config, Dataset.from_documents(read_documents(data), 2), 2)
 
 

@@ -1,26 +1,18 @@
 """From what Hydra composed to typed, checked settings, and from there back to a file that runs again.
 
-OmegaConf checks the run's own keys while Hydra composes. The keys of models, optimizers and schedules have their types
-from the code that they name, so `check_run` adds these and checks every range before anything is written.
+OmegaConf checks the run's own keys while Hydra composes. The types of the keys of models, optimizers and schedules
+depend on which one is named, so `check_run` adds these, and checks every range before anything is written.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from makemore.config.schema import (
-    TARGETS,
-    AdamWConfig,
-    DataConfig,
-    ModelConfig,
-    SampleConfig,
-    Source,
-    TrainConfig,
-)
+from makemore.config.schema import TARGETS, AdamWConfig, DataConfig, ModelConfig, SampleConfig, Source, TrainConfig
 from makemore.errors import UnknownKeyError, UserError
 
 
@@ -68,23 +60,33 @@ def check_run(
         OmegaConfBaseException: a value has the wrong type.
     """
     _require_schema(nodes, TrainConfig)
-    typed: dict[str, Any] = {}
     for part in ("model", "optimizer", "schedule"):
         if not OmegaConf.is_dict(nodes[part]):
             raise UserError(f"{part}={nodes[part]} has no keys; choose one of the files in conf/{part}/")
     name = str(nodes.model.get("name", ""))
     if choice is not None and name != choice:
         raise UserError(f"model.name={name} in conf/model/{choice}.yaml must be the name of that file: {choice}")
-    typed["model"] = config_of(name)
-    for part in ("optimizer", "schedule"):
-        schema = TARGETS.get(str(nodes[part].get("_target_")))
-        if schema is not None:
-            typed[part] = schema
-    config: TrainConfig = _check(_merge(nodes, typed))
+    types: dict[str, type | None] = {
+        "model": config_of(name),
+        "optimizer": TARGETS.get(str(nodes.optimizer.get("_target_"))),
+        "schedule": TARGETS.get(str(nodes.schedule.get("_target_"))),
+    }
+    # Not merged at the root, which would put whole parts into OmegaConf's messages.
+    schemas = {part: OmegaConf.structured(each, flags={"struct": False}) for part, each in types.items() if each}
+    typed = nodes.copy()
+    typed.update(OmegaConf.merge(schemas, {part: nodes[part] for part in schemas}))
+    config: TrainConfig = _check(typed)
     _check_data(config.data)
-    _check_targets(config)
     if isinstance(config.optimizer, AdamWConfig):
-        _check_betas(config.optimizer.betas)
+        betas = config.optimizer.betas
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            given = f"optimizer.betas={betas}".replace(" ", "")
+            raise UserError(f"{given} is out of range: it must be two numbers, each at least 0 and below 1")
+    for group, targets in (("callbacks", config.callbacks), ("logger", config.logger)):
+        for each, node in targets.items():
+            if node is not None and not (isinstance(node, dict) and "_target_" in node):
+                given = f"{group}.{each}={node}"
+                raise UserError(f"{given} must have a _target_, or be null; see the files in conf/{group}/")
     config.model.check(config)
     return config
 
@@ -102,12 +104,6 @@ def check_sample(nodes: DictConfig) -> SampleConfig:
     return config
 
 
-def data_of(nodes: DictConfig) -> DataConfig:
-    """The `data` part alone, unchecked."""
-    typed: DataConfig = OmegaConf.to_object(nodes.data)  # type: ignore[assignment]
-    return typed
-
-
 def _require_schema(nodes: DictConfig, schema: type) -> None:
     if OmegaConf.get_type(nodes) is not schema:
         raise UserError(
@@ -115,62 +111,30 @@ def _require_schema(nodes: DictConfig, schema: type) -> None:
         )
 
 
-def _merge(nodes: DictConfig, typed: dict[str, type]) -> DictConfig:
-    """The same values with types for some parts. (A merge at the root puts whole keys into OmegaConf's messages.)"""
-    plain = {part: nodes[part] for part in typed}
-    for part, schema in typed.items():
-        for key in nodes[part]:
-            if key not in {item.name for item in fields(schema)}:
-                raise UnknownKeyError(f"{part}.{key}")
-    merged = OmegaConf.merge({part: OmegaConf.structured(schema) for part, schema in typed.items()}, plain)
-    result = nodes.copy()
-    result.update(merged)
-    return result
-
-
 def _check(nodes: DictConfig) -> Any:
-    for key in _find_unknown(nodes, ""):
-        # Hydra lets `+KEY=VALUE` add a key to anything, a structured configuration too.
-        raise UnknownKeyError(key)
-    for key in _find_missing(nodes, ""):
+    for key in sorted(OmegaConf.missing_keys(nodes)):
         raise UserError(f"{key} is missing; give it as {key}=VALUE")
     typed = OmegaConf.to_object(nodes)
-    for key, value, limits in _find_limits(typed, ""):
-        _check_range(key, value, limits)
+    _check_keys(typed, "")
     return typed
 
 
-def _find_unknown(node: DictConfig, prefix: str) -> Iterator[str]:
-    """Keys of typed nodes that their dataclasses do not have."""
-    schema = OmegaConf.get_type(node)
-    for name in map(str, node):
-        if is_dataclass(schema) and name not in {item.name for item in fields(schema)}:
-            yield f"{prefix}{name}"
-        elif not OmegaConf.is_missing(node, name) and OmegaConf.is_dict(node[name]):
-            yield from _find_unknown(node[name], f"{prefix}{name}.")
-
-
-def _find_missing(node: DictConfig, prefix: str) -> Iterator[str]:
-    """Keys of typed nodes that have no value, or that `~KEY` deleted."""
-    schema = OmegaConf.get_type(node)
-    names = [item.name for item in fields(schema)] if is_dataclass(schema) else [str(name) for name in node]
-    for name in names:
-        if name not in node or OmegaConf.is_missing(node, name):
-            yield f"{prefix}{name}"
-        elif OmegaConf.is_dict(node[name]):
-            yield from _find_missing(node[name], f"{prefix}{name}.")
-
-
-def _find_limits(node: Any, prefix: str) -> Iterator[tuple[str, float, dict[str, float]]]:
-    for item in fields(node):
-        value = getattr(node, item.name)
+def _check_keys(node: Any, prefix: str) -> None:
+    """Checks that each dataclass has its own keys and no others, and its numbers their ranges."""
+    limits = {item.name: item.metadata for item in fields(node)}
+    for name, value in vars(node).items():
+        key = f"{prefix}{name}"
+        if name not in limits:  # Hydra lets `+KEY=VALUE` add a key to anything
+            raise UnknownKeyError(key)
+        if value == MISSING:  # and `~KEY` delete one
+            raise UserError(f"{key} is missing; give it as {key}=VALUE")
         if is_dataclass(value):
-            yield from _find_limits(value, f"{prefix}{item.name}.")
+            _check_keys(value, f"{key}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{item.name}", value, dict(item.metadata)
+            _check_range(key, value, limits[name])
 
 
-def _check_range(key: str, value: float, limits: dict[str, float]) -> None:
+def _check_range(key: str, value: float, limits: Mapping[str, float]) -> None:
     inside = {
         "at least": lambda limit: value >= limit,
         "above": lambda limit: value > limit,
@@ -181,22 +145,6 @@ def _check_range(key: str, value: float, limits: dict[str, float]) -> None:
         allowed = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
         finite = "" if math.isfinite(value) else "finite and " if allowed else "finite"
         raise UserError(f"{key}={value} is out of range: it must be {finite}{allowed}")
-
-
-def _check_betas(betas: list[float]) -> None:
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        given = f"optimizer.betas={betas}".replace(" ", "")
-        raise UserError(f"{given} is out of range: it must be two numbers, each at least 0 and below 1")
-
-
-def _check_targets(config: TrainConfig) -> None:
-    """Callbacks and loggers are built from `_target_`; null leaves one out."""
-    for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
-        for name, node in nodes.items():
-            if node is not None and not (isinstance(node, dict) and "_target_" in node):
-                raise UserError(
-                    f"{group}.{name}={node} must have a _target_, or be null; see the files in conf/{group}/"
-                )
 
 
 def _check_data(data: DataConfig) -> None:

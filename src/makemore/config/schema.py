@@ -26,13 +26,10 @@ class Source(Enum):
     text = "text"
 
 
-def number(
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> Any:
+Limit = float | None
+
+
+def number(*, at_least: Limit = None, above: Limit = None, at_most: Limit = None, below: Limit = None) -> Any:
     """A field without a default whose values must stay within these limits."""
     limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     return field(default=MISSING, metadata={name: limit for name, limit in limits.items() if limit is not None})
@@ -90,16 +87,12 @@ class OptimizerConfig:
 
 @dataclass
 class SGDConfig(OptimizerConfig):
-    """torch.optim.SGD."""
-
     momentum: float = number(at_least=0, below=1)
     nesterov: bool = MISSING
 
 
 @dataclass
 class AdamWConfig(OptimizerConfig):
-    """torch.optim.AdamW."""
-
     betas: list[float] = MISSING
     eps: float = number(above=0)
     fused: bool = MISSING
@@ -116,16 +109,12 @@ class ScheduleConfig:
 
 @dataclass
 class StepConfig(ScheduleConfig):
-    """makemore.training.schedule.step."""
-
     drop_at: float = number(above=0, at_most=1)
     factor: float = number(above=0, at_most=1)
 
 
 @dataclass
 class OneCycleConfig(ScheduleConfig):
-    """makemore.training.schedule.one_cycle."""
-
     warmup: float = number(at_least=0, below=1)
     start_factor: float = number(above=0, at_most=1)
     end_factor: float = number(at_least=0, at_most=1)
@@ -133,16 +122,12 @@ class OneCycleConfig(ScheduleConfig):
 
 @dataclass
 class CosineConfig(ScheduleConfig):
-    """makemore.training.schedule.cosine."""
-
     warmup: float = number(at_least=0, below=1)
     end_factor: float = number(at_least=0, at_most=1)
 
 
 @dataclass
 class ExponentialConfig(ScheduleConfig):
-    """makemore.training.schedule.exponential."""
-
     end_lr: float = number(above=0, at_most=LARGEST_RATE)
 
 
@@ -172,7 +157,7 @@ class TrainConfig:
     """Everything that `train.py` takes.
 
     After `compose.check_run`, `model` is the `Config` of the model that it names, `optimizer` and `schedule` are one of
-    `TARGETS` or a plain dict, and `callbacks` and `logger` hold a dict with `_target_` under each name.
+    `TARGETS` or a plain dict, and `callbacks` and `logger` hold a dict with `_target_`, or None, under each name.
     """
 
     name: str = MISSING

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 from makemore.config.schema import DataConfig, Source
@@ -18,17 +17,12 @@ def locate(data: DataConfig) -> Path:
     """The file that holds the documents, downloaded first if it has to be.
 
     Raises:
-        UserError: the lecture's list is neither cached nor to be had, or what is cached is another file.
+        UserError: the lecture's list is not cached and cannot be downloaded, or what is cached is another file.
     """
     if data.source is Source.names:
         return BUNDLED
-    if data.source is Source.makemore:
-        return _makemore_names()
-    return Path(os.path.expanduser(str(data.path)))  # noqa: PTH111 (Path's raises where there is no such user)
-
-
-def _makemore_names() -> Path:
-    """The lecture's names.txt from the cache, after at most one download in a lifetime."""
+    if data.source is Source.text:
+        return Path(os.path.expanduser(str(data.path)))  # noqa: PTH111 (Path's raises where there is no such user)
     import pooch
     import requests
 
@@ -55,19 +49,15 @@ def read(path: Path) -> list[str]:
     Raises:
         UserError: the file is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
     """
+    wanted = "name a UTF-8 text file, a document a line"
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            raise UserError(f"data.path={path} is a device; name a UTF-8 text file, a document a line")
+        if path.is_char_device() or path.is_block_device():
+            raise UserError(f"data.path={path} is a device; {wanted}")
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"data.path={path}: there is no such file; name a UTF-8 text file, a document a line") from None
-    except IsADirectoryError:
-        raise UserError(f"data.path={path} is a folder; name a UTF-8 text file, a document a line") from None
     except OSError as error:
-        raise UserError(f"data.path={path} cannot be read: {error.strerror}") from None
+        raise UserError(f"data.path={path} cannot be read: {error.strerror}; {wanted}") from None
     if b"\0" in raw:
-        raise UserError(f"data.path={path} is binary (it holds NUL bytes); name a UTF-8 text file")
+        raise UserError(f"data.path={path} is binary (it holds NUL bytes); {wanted}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,22 +17,16 @@ EVALUATION_ROWS = 2**14
 
 
 class Batch(NamedTuple):
-    """Examples to compute with.
+    """Examples to compute with."""
 
-    Attributes:
-        contexts: (..., block_size) int64 ids.
-        targets: (...) int64 ids.
-    """
-
-    contexts: Tensor
-    targets: Tensor
+    contexts: Tensor  # (..., block_size) int64 ids
+    targets: Tensor  # (...) int64 ids
 
 
 class Minibatches:
-    """Minibatches drawn from the training examples, several in each item.
+    """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
 
-    Every item is a `Batch` with contexts (K, B, block_size) and targets (K, B). What is drawn depends on the seed
-    alone, never on K.
+    What is drawn depends on the seed alone, never on K or the device.
 
     Args:
         windows: the examples to draw from.
@@ -41,7 +35,7 @@ class Minibatches:
             epochs, one permutation after another, and a minibatch may hold the end of one and the start of the next.
         counts: K of each item.
         seed: the run's seed.
-        device: where the examples lie and are gathered; the same ones are drawn for any.
+        device: where the examples lie and are gathered.
     """
 
     def __init__(
@@ -87,10 +81,7 @@ class Minibatches:
 
 
 class EvaluationBatches:
-    """Every example of a split once, in order.
-
-    Items are `Batch`es with contexts (B, block_size) and targets (B,).
-    """
+    """Every example of a split once, in order: contexts (B, block_size), targets (B,)."""
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows

@@ -54,23 +54,17 @@ def fingerprint(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np
 
 
 class Documents(NamedTuple):
-    """The documents of a file, split: everything that does not depend on the length of contexts.
-
-    Attributes:
-        path: the file.
-        number: how many documents there are.
-        vocabulary: of the whole file, so that a run on its first few documents has the same network.
-        parts: the documents of train, dev and test.
-        known: (distinct documents,) int64 fingerprints of the training documents.
-        held_out: `digest` of the dev and of the test documents.
-    """
+    """The documents of a file, split. `makemore.data.dataset.Dataset` explains the fields."""
 
     path: Path
-    number: int
+    documents: int
     vocabulary: Vocabulary
-    parts: tuple[list[str], list[str], list[str]]
     known: Tensor
     held_out: list[str]
+    parts: tuple[list[str], list[str], list[str]]
+
+
+_read: dict[str, Documents] = {}
 
 
 def read_documents(data: DataConfig) -> Documents:
@@ -82,26 +76,21 @@ def read_documents(data: DataConfig) -> Documents:
         UserError: the file or the split is not usable.
     """
     same = repr(dataclasses.replace(data, block_size=0, batch_size=0, replacement=False))
-    if same not in _read:
-        _read[same] = _read_and_split(data)
-    return _read[same]
-
-
-_read: dict[str, Documents] = {}
-
-
-def _read_and_split(data: DataConfig) -> Documents:
+    if same in _read:
+        return _read[same]
     path = corpus.locate(data)
     documents = corpus.read(path)
     vocabulary = Vocabulary.from_documents(documents)
     if data.unique:
         documents = list(dict.fromkeys(documents))
-    if data.overfit is not None:
-        if data.overfit > len(documents):
-            raise UserError(f"data.overfit={data.overfit} is more than the {len(documents)} documents there are")
+    if data.overfit is None:
+        parts = split(documents, data.splits, data.split_seed)
+    elif data.overfit <= len(documents):
         documents = documents[: data.overfit]
         parts = documents, documents, documents
     else:
-        parts = split(documents, data.splits, data.split_seed)
-    known = torch.from_numpy(np.unique(fingerprint(parts[0])))  # (distinct documents,) int64
-    return Documents(path, len(documents), vocabulary, parts, known, [digest(part) for part in parts[1:]])
+        raise UserError(f"data.overfit={data.overfit} is more than the {len(documents)} documents there are")
+    known = torch.from_numpy(np.unique(fingerprint(parts[0])))
+    held_out = [digest(part) for part in parts[1:]]
+    _read[same] = Documents(path, len(documents), vocabulary, known, held_out, parts)
+    return _read[same]

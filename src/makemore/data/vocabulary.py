@@ -30,7 +30,7 @@ class Vocabulary:
         return cls((BOUNDARY, *sorted(characters)))
 
     def __len__(self) -> int:
-        """How many tokens there are, the boundary among them."""
+        """How many tokens there are."""
         return len(self.tokens)
 
     @cached_property
@@ -48,8 +48,6 @@ class Vocabulary:
     def encode(self, documents: Sequence[str]) -> Ids:
         """All documents as one stream of ids, a boundary (0) after each. (characters + documents,)
 
-        One pass over the joined text and one look-up in a table of code points: no Python loop over characters.
-
         Raises:
             UserError: a character is not in the vocabulary.
             ValueError: a document holds the boundary.
@@ -64,7 +62,9 @@ class Vocabulary:
         unknown = ~known | (ids < 0)
         if unknown.any():
             character = text[int(unknown.argmax())]
-            raise UserError(f"{character!r} is not in the model's vocabulary, which is {self.listing()}")
+            shown = " ".join(self.label(i) for i in range(min(len(self), 60)))
+            more = f" … ({len(self)} in all)" if len(self) > 60 else ""
+            raise UserError(f"{character!r} is not in the model's vocabulary, which is {shown}{more}")
         if np.count_nonzero(ids == 0) != len(documents):
             raise ValueError(f"a document holds the boundary {BOUNDARY!r}")
         return ids.astype(self.dtype)
@@ -75,12 +75,5 @@ class Vocabulary:
 
     def label(self, index: int) -> str:
         """A token as a person can see it: white space and control characters by their names or escapes."""
-        token = self.tokens[index]
-        if token == " ":
-            return "␣"
+        token = self.tokens[index].replace(" ", "␣")
         return token if token.isprintable() else token.encode("unicode_escape").decode()
-
-    def listing(self) -> str:
-        """The vocabulary in a few words for a message."""
-        shown = " ".join(self.label(i) for i in range(min(len(self), 60)))
-        return shown if len(self) <= 60 else f"{shown} … ({len(self)} in all)"

@@ -1,9 +1,7 @@
 """Documents become one token stream, and the places in it that a model learns to predict.
 
-The lecture builds every context of `block_size` ids and its target with a double loop in Python, 8 bytes an id. Here
-the ids of all documents stand once in one stream, `block_size` boundaries before each document, and an example is no
-more than the position of its target: its context is the `block_size` ids before that. A document's closing boundary
-is the first of the next document's opening ones, so with block size 3
+An example is no more than the position of its target; its context is the `block_size` ids before that. `block_size`
+boundaries stand before each document, and the first of them closes the document before. With block size 3
 
     emma, ava  ->  . . . e m m a . . . a v a .
     targets              ^ ^ ^ ^ ^     ^ ^ ^ ^
@@ -64,14 +62,7 @@ class Windows:
         return Windows(self.stream.to(device), self.positions.to(device), self.block_size)
 
     def gather(self, examples: Tensor) -> tuple[Tensor, Tensor]:
-        """Contexts and targets of the chosen examples.
-
-        Args:
-            examples: (...) int64 example numbers, in any shape, on any device.
-
-        Returns:
-            contexts (..., block_size) and targets (...), int64 ids, on the windows' device.
-        """
+        """The contexts (..., block_size) and targets (...) of examples (...), int64 on the windows' device."""
         at = self.positions[examples.to(self.positions.device)].long()  # (...)
         before = torch.arange(-self.block_size, 0, device=at.device)  # (block_size,)
         contexts = self.stream[at.unsqueeze(-1) + before].long()  # (..., block_size)

@@ -33,12 +33,6 @@ class Teacher:
 
 
 def mix_targets(targets: Tensor, teacher: Tensor, share: float) -> Tensor:
-    """(1 - share) 1_y + share q, row by row. (B,), (B, vocabulary) -> (B, vocabulary)
-
-    Args:
-        targets: (B,) int64 ids y.
-        teacher: (B, vocabulary) q, rows that sum to 1.
-        share: from 0 to 1.
-    """
+    """(1 - share) 1_y + share q for targets y (B,) and a teacher's distributions q (B, vocabulary)."""
     mixed = teacher * share  # (B, vocabulary)
     return mixed.scatter_add_(1, targets.unsqueeze(1), mixed.new_full((len(targets), 1), 1 - share))

@@ -1,7 +1,7 @@
 """How a run computes: CPU or GPU, threads, how many steps in one call.
 
-None of it changes what is learned, except for rounding; all of it changes how long that takes. Whatever the
-configuration leaves open (`trainer=auto`, `steps_per_execution=null`) is picked here by the size of one step.
+What the configuration leaves open (`trainer=auto`, `steps_per_execution=null`) is picked here by the size of one step.
+It changes how long a run takes, and except for rounding not what is learned.
 """
 
 import math
@@ -16,11 +16,9 @@ from makemore.errors import UserError
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 
-# Operations in the matrix products of a step from which on a GPU is worth its start of 20 operations a step. An
-# estimate: it was not measured.
+# Operations in a step from which on a GPU is worth its 20 starts a step. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
-# Operations in one call, a tenth of a second: rare enough that Lightning's millisecond does not count, and often enough
-# for the progress bar and for Ctrl-C.
+# Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9
 MOST_STEPS = 1000
 # Operations in the time that a small step takes beside its matrix products.
@@ -33,43 +31,28 @@ EVALUATIONS = 20
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run computes.
+    """How a run computes."""
 
-    Attributes:
-        accelerator: `cpu` or `gpu`.
-        threads: threads of PyTorch.
-        form: how the model computes its steps, in words; empty for a model that is fitted at once.
-        steps_per_execution: the most optimizer steps in one call.
-    """
-
-    accelerator: Accelerator
-    threads: int
-    form: str
-    steps_per_execution: int
+    accelerator: Accelerator  # `cpu` or `gpu`
+    threads: int  # of PyTorch
+    form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
+    steps_per_execution: int  # the most optimizer steps in one call
 
     def __str__(self) -> str:
         """The same for a person."""
-        where = "GPU" if self.accelerator is Accelerator.gpu else "CPU"
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        if not self.form:
-            return f"{where}, {threads}"
+        where = f"{self.accelerator.value.upper()}, {threads}"
         steps = "1 step" if self.steps_per_execution == 1 else f"{self.steps_per_execution:,} steps"
-        return f"{where}, {threads}, {self.form}, {steps} in a call"
+        return f"{where}, {self.form}, {steps} in a call" if self.form else where
 
 
 @dataclass(frozen=True)
 class Calls(Collection[int]):
-    """How many optimizer steps each call of a run takes: all alike, but none reaches over an evaluation or the end.
+    """How many optimizer steps each call of a run takes: all alike, but none reaches over an evaluation or the end."""
 
-    Attributes:
-        steps: optimizer steps in the run.
-        eval_every: steps between two evaluations.
-        steps_per_execution: the most steps in a call.
-    """
-
-    steps: int
-    eval_every: int
-    steps_per_execution: int
+    steps: int  # in the run
+    eval_every: int  # steps between two evaluations
+    steps_per_execution: int  # the most steps in a call
 
     @property
     def per_evaluation(self) -> int:
@@ -83,12 +66,10 @@ class Calls(Collection[int]):
 
     def __iter__(self) -> Iterator[int]:
         """The steps of each call, in order."""
-        step = 0
-        while step < self.steps:
-            until_evaluation = self.eval_every - step % self.eval_every
-            count = min(self.steps_per_execution, until_evaluation, self.steps - step)
-            yield count
-            step += count
+        for evaluated in range(0, self.steps, self.eval_every):
+            end = min(evaluated + self.eval_every, self.steps)
+            for step in range(evaluated, end, self.steps_per_execution):
+                yield min(self.steps_per_execution, end - step)
 
     def __contains__(self, count: object) -> bool:
         """Whether some call takes this many steps."""
@@ -96,20 +77,16 @@ class Calls(Collection[int]):
 
 
 def plan_calls(config: TrainConfig, chosen: Execution) -> Calls:
-    """The calls of a run; a model that is fitted at once takes a single one."""
+    """The calls of a run; a fitted model takes a single one."""
     steps = 1 if config.model.fitted else config.steps
     eval_every = config.eval_every or max(1, config.steps // EVALUATIONS)
     return Calls(steps, eval_every, min(chosen.steps_per_execution, eval_every))
 
 
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
-    """What the configuration says, and for the rest what is fastest at this size.
+    """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
-    Args:
-        config: the checked configuration.
-        model: the model to train.
-        rows: examples in a minibatch.
-        single_steps: take one step in a call unless the configuration says otherwise.
+    `single_steps` asks for one step in a call unless the configuration says otherwise.
 
     Raises:
         UserError: there is no CUDA GPU where one is asked for, or the model cannot use one.
@@ -122,14 +99,14 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     if config.model.fitted:
         return Execution(Accelerator.cpu, threads, "", 1)
     operations = max(1, model.operations(rows))
+    on_gpu = accelerator is Accelerator.gpu
     if accelerator is Accelerator.auto:
         on_gpu = operations >= GPU_FROM and not model.cpu_only and has_gpu()
-        accelerator = Accelerator.gpu if on_gpu else Accelerator.cpu
-    form = model.choose_form(rows, accelerator is Accelerator.gpu, threads)
-    most = 1 if single_steps else MOST_STEPS
-    steps = config.steps_per_execution or min(most, max(1, CALL // operations))
+    form = model.choose_form(rows, on_gpu, threads)
+    fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
     affordable = max(1, CHUNK_BUDGET // (rows * model.block_size))
-    return Execution(accelerator, threads, form, min(steps, affordable))
+    steps = min(config.steps_per_execution or fastest, affordable)
+    return Execution(Accelerator.gpu if on_gpu else Accelerator.cpu, threads, form, steps)
 
 
 def estimate_work(config: TrainConfig) -> int:

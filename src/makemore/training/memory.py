@@ -1,7 +1,6 @@
 """Running out of memory becomes a sentence, if possible before it happens."""
 
 import contextlib
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,15 +13,13 @@ from makemore.models import registry
 
 
 def check_size(config: ModelConfig, vocabulary: int, block_size: int) -> None:
-    """Makes sure that a network fits into memory before it is made.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raises UserError if a network does not fit into memory, before it is made."""
+    if not hasattr(os, "sysconf"):  # as on Windows
+        return
     with torch.device("meta"):  # sizes alone, without memory
         model = registry.build(config, vocabulary, block_size)
     # Parameters and gradients in float32, and as much again while checkpoints are written.
-    needed, there = 4 * 4 * model.size(), get_physical_memory()
+    needed, there = 4 * 4 * model.size(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise UserError(
             f"model={config.name} with these sizes and data.block_size={block_size} needs {needed / 1e9:,.0f} GB of "
@@ -35,20 +32,9 @@ def name_sizes(config: ModelConfig) -> str:
     return ", ".join(f"model.{key}={value}" for key, value in vars(config).items() if type(value) is int)
 
 
-def get_physical_memory() -> float:
-    """Bytes of memory that the machine has; infinite where the system does not tell."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-
-
 @contextlib.contextmanager
 def explain_lack_of_memory(config: ModelConfig) -> Iterator[None]:
-    """Turns running out of memory into a sentence.
-
-    Raises:
-        UserError: that sentence.
-    """
+    """Turns running out of memory into a UserError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

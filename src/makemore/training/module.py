@@ -10,13 +10,13 @@ from torch import Tensor
 from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Batch
-from makemore.data.vocabulary import Vocabulary
 from makemore.inference.evaluation import sum_losses
 from makemore.models import model_file
 from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
 from makemore.training.distillation import Teacher
+from makemore.training.schedule import Schedule
 from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
 
 
@@ -33,14 +33,16 @@ class LanguageModule(L.LightningModule):
         settings: the run's hyper-parameters as flat plain values, kept in its checkpoints.
         steps: optimizer steps in the run; 1 for a fitted model.
         seed: the run's seed, for randomness inside the model's training steps such as dropout.
+        schedule: step -> learning rate; None for a fitted model.
         optimizer: parameter groups -> optimizer; None for a fitted model.
         teacher: mixes its opinion into what is learned; None to learn the targets alone.
 
     Attributes:
         steps_taken: optimizer steps so far.
         dev_losses: dev loss after so many steps, in nats per token.
-        learning_rates: the rates of the current batch's steps, set by `LearningRateSchedule`.
+        learning_rates: the rates of the current batch's steps.
         status: `finished`, or why the run ended early.
+        interrupted: set it to end the run after the current batch.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class LanguageModule(L.LightningModule):
         *,
         steps: int,
         seed: int,
+        schedule: Schedule | None = None,
         optimizer: OptimizerFactory | None = None,
         teacher: Teacher | None = None,
     ) -> None:
@@ -58,36 +61,25 @@ class LanguageModule(L.LightningModule):
         self.automatic_optimization = False
         self.model = model
         self.data = data
+        self.vocabulary = data.vocabulary
+        self.block_size = model.block_size
         self.settings = settings
         self.steps = steps
         self.steps_taken = 0
         self.dev_losses: dict[int, float] = {}
         self.learning_rates: list[float] = []
         self.status = Status.finished
+        self.interrupted = False
         self._seed = seed
+        self._schedule = schedule
         self._make_optimizer = optimizer
         self._teacher = teacher
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The model's tokens."""
-        return self.data.vocabulary
-
-    @property
-    def block_size(self) -> int:
-        """Ids in a context."""
-        return self.model.block_size
-
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
-        logits: Tensor = self.model(contexts)
-        return logits
 
     def trained(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
         return TrainedModel(
             model=self.model,
-            vocabulary=self.data.vocabulary,
+            vocabulary=self.vocabulary,
             settings=self.settings,
             step=self.steps_taken,
             known=self.data.known,
@@ -118,11 +110,13 @@ class LanguageModule(L.LightningModule):
             has diverged: the losses end with that one, the steps after it do not count, and the run ends. None for a
             fitted model.
         """
-        if self.model.config.fitted:
+        if self._schedule is None:
             self.model.fit(self.data)
             self._count_steps(1)  # without a step Lightning would keep no checkpoint
             self.trainer.should_stop = True
             return None
+        first = self.steps_taken
+        self.learning_rates = [self._schedule(at) for at in range(first, first + len(batch.targets))]
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         with self._generator:
             losses = take_steps(self.model, optimizer, batch, self.learning_rates, self._teacher)  # (K,)
@@ -132,8 +126,10 @@ class LanguageModule(L.LightningModule):
         self.steps_taken += len(losses)
         self._count_steps(len(losses))
         if len(diverged) > 0:
-            self.stop(Status.diverged)
-        elif self.steps_taken == self.steps:
+            self.status = Status.diverged
+        elif self.interrupted and self.steps_taken < self.steps:
+            self.status = Status.interrupted
+        if self.steps_taken == self.steps or self.status is not Status.finished:
             # Lightning evaluates before it stops; at the end of its data alone it would not.
             self.trainer.should_stop = True
         return {"losses": losses}
@@ -144,11 +140,6 @@ class LanguageModule(L.LightningModule):
         for tracker in (progress.total, progress.current):
             tracker.ready += steps
             tracker.completed += steps
-
-    def stop(self, status: Status) -> None:
-        """Ends the run after the current batch: Lightning evaluates and writes checkpoints once more."""
-        self.status = status
-        self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
         """Begins a new dev loss."""

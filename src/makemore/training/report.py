@@ -15,13 +15,7 @@ HOW = {
 
 
 def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
-    """The text.
-
-    Args:
-        metrics: what `metrics.json` holds.
-        run_folder: the run's own.
-        seconds: from start to end, with data and figures.
-    """
+    """The text for `metrics.json`, and for the seconds from start to end, with data and figures."""
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:

@@ -1,6 +1,9 @@
 """One run, start to finish: from checked settings to a trained model in a run folder."""
 
 import logging
+import os
+import signal
+import threading
 import time
 import warnings
 from functools import partial
@@ -9,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from makemore.config.schema import Accelerator, TrainConfig
@@ -21,14 +24,7 @@ from makemore.models import registry
 from makemore.models.base import LanguageModel, evaluating
 from makemore.models.model_file import BEST, LAST
 from makemore.training import execution
-from makemore.training.callbacks import (
-    BestCheckpoint,
-    GracefulInterrupt,
-    LearningRateSchedule,
-    Progress,
-    Results,
-    TrainLoss,
-)
+from makemore.training.callbacks import BestCheckpoint, Charts, Progress, Results
 from makemore.training.distillation import Teacher
 from makemore.training.hyperparameters import describe_run
 from makemore.training.memory import check_size, explain_lack_of_memory
@@ -38,8 +34,8 @@ from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
 
-# Megabytes of text from which on reading takes seconds.
-LONG_READING = 20
+# Bytes of text from which on reading takes seconds.
+LONG_READING = 20 * 10**6
 
 
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
@@ -72,23 +68,25 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
-        module, own = make_module(config, model, data.dataset)
-        results = Results(Timer(verbose=False), config.test)
+        module = make_module(config, model, data.dataset)
+        own: list[L.Callback] = []
+        if not config.model.fitted:
+            # At least 20 points in a chart.
+            own.append(Charts(min(config.log_every, max(1, config.steps // 20))))
+            if config.trainer.progress_bar:
+                own.append(Progress())
+        results = Results(config.test)
         trainer = L.Trainer(
             accelerator=chosen.accelerator.value,
             devices=1,
             default_root_dir=run_folder,
             logger=loggers,
             callbacks=[
-                results.timer,
                 results,
                 *own,
                 *callbacks,
-                GracefulInterrupt(),
-                BestCheckpoint(
-                    run_folder, BEST.removesuffix(".ckpt"), monitor="dev_loss", enable_version_counter=False
-                ),
-                ModelCheckpoint(run_folder, LAST.removesuffix(".ckpt"), enable_version_counter=False),
+                BestCheckpoint(run_folder, Path(BEST).stem, monitor="dev_loss", enable_version_counter=False),
+                ModelCheckpoint(run_folder, Path(LAST).stem, enable_version_counter=False),
             ],
             max_epochs=1,
             val_check_interval=calls.per_evaluation,
@@ -119,11 +117,9 @@ def silence() -> None:
 def read_data(config: TrainConfig) -> WindowDataModule:
     """The data of a run, read and split."""
     data = WindowDataModule(config.data, block_size=config.model.context_length(config.data), seed=config.seed)
-    data.prepare_data()
     path = corpus.locate(config.data)
-    megabytes = path.stat().st_size / 1e6 if path.is_file() else 0
-    if megabytes > LONG_READING:
-        log.info(f"reading {megabytes:,.0f} MB of text ...")
+    if os.path.isfile(path) and path.stat().st_size > LONG_READING:  # noqa: PTH113 (Path's raises for names that are too long)
+        log.info(f"reading {path.stat().st_size / 1e6:,.0f} MB of text ...")
     data.setup()
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
@@ -152,37 +148,46 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     return model
 
 
-def make_module(config: TrainConfig, model: LanguageModel, data: Dataset) -> tuple[LanguageModule, list[L.Callback]]:
-    """The LightningModule around a model, and the callbacks that training step by step needs."""
+def make_module(config: TrainConfig, model: LanguageModel, data: Dataset) -> LanguageModule:
+    """The LightningModule around a model."""
     settings = describe_run(config, model.block_size)
     if config.model.fitted:
-        return LanguageModule(model, data, settings, steps=1, seed=config.seed), []
+        return LanguageModule(model, data, settings, steps=1, seed=config.seed)
     schedule = instantiate("schedule", config.schedule, steps=config.steps)
     share = config.distillation
-    module = LanguageModule(
+    return LanguageModule(
         model,
         data,
         settings,
         steps=config.steps,
         seed=config.seed,
+        schedule=schedule,
         optimizer=partial(instantiate("optimizer", config.optimizer), lr=schedule(0)),
         teacher=Teacher(data.train, len(data.vocabulary), share) if share > 0 else None,
     )
-    # At least 20 points in a chart.
-    log_every = min(config.log_every, max(1, config.steps // 20))
-    callbacks: list[L.Callback] = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every)]
-    return module, [*callbacks, Progress()] if config.trainer.progress_bar else callbacks
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
-    """Trains; a second Ctrl-C, which makes Lightning end the process, is raised as one again.
+    """Trains. The first Ctrl-C stops early, but still evaluates, saves and plots; the second ends the run at once.
 
     Raises:
         UserError: terminated by SIGTERM.
     """
+    previous = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*_: Any) -> None:
+        signal.signal(signal.SIGINT, previous)
+        module.interrupted = True
+
+    in_main = threading.current_thread() is threading.main_thread()  # no other may
+    if in_main:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         trainer.fit(module, datamodule=data)
     except (SystemExit, SIGTERMException) as error:
         if trainer.received_sigterm:
             raise UserError("terminated by SIGTERM") from error
-        raise KeyboardInterrupt from error
+        raise KeyboardInterrupt from error  # Lightning's end of the process
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, previous)

@@ -22,11 +22,9 @@ def make_optimizer(factory: OptimizerFactory, model: nn.Module) -> torch.optim.O
     """
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    groups: list[dict[str, Any]] = [{"params": matrices}] if matrices else []
-    if vectors:
-        groups.append({"params": vectors, "weight_decay": 0.0})
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     try:
-        return factory(groups)
+        return factory([group for group in groups if group["params"]])
     except (TypeError, ValueError) as error:
         raise UserError(f"the optimizer does not take these keys: {error}") from error
 
@@ -38,7 +36,7 @@ def take_steps(
     rates: Sequence[float],
     teacher: Teacher | None = None,
 ) -> Tensor:
-    """Takes K optimizer steps.
+    """Takes K optimizer steps, each with its rate; returns (K,) the loss before each, in nats per token.
 
     Args:
         model: the model to train, in train mode.
@@ -46,9 +44,6 @@ def take_steps(
         batch: contexts (K, B, block_size) and targets (K, B).
         rates: the learning rate of each step.
         teacher: mixes its opinion into the targets; None to learn the targets alone.
-
-    Returns:
-        (K,) the loss before each step, in nats per token.
     """
     update: Callable[[torch.optim.Optimizer, float], None] = optimizer_step
     if is_plain_sgd(optimizer):

@@ -56,7 +56,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py optimizer=adamw optimizer.momentum=0.3", ["optimizer.momentum", "another choice of optimizer"]),
         ("train.py experiment=lr_range schedule=constant", ["schedule.end_lr", "schedule=exponential"]),
         ("train.py ~steps", ["steps"]),
-        ("train.py ~optimizer.momentum", ["deleted"]),
+        ("train.py ~optimizer.momentum", ["optimizer.momentum"]),
+        ("train.py ~hydra.run.dir", ["deleted"]),
         ("train.py model.hidden", ["'model.hidden'", "KEY=VALUE"]),
         ("train.py 'seed=${sed}'", ["sed"]),
         # choices

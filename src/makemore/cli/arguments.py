@@ -15,39 +15,31 @@ def is_sweep(arguments: list[str]) -> bool:
     )
 
 
-def is_utf8(argument: str) -> bool:
-    """Whether an argument was typed in UTF-8; Python reads other bytes as lone surrogates."""
-    return not re.search("[\ud800-\udfff]", argument)
-
-
 def quote(arguments: list[str]) -> list[str]:
-    """Quotes values that may contain any character, as Hydra's grammar requires.
+    """Quotes free texts and lists of paths, which may contain any character, as Hydra's grammar requires.
 
     The folders of a sweep's runs have `=` and `,` in their names, and other paths blanks and brackets. In a sweep a
     comma separates values, so there quoting is up to the user.
     """
-    return arguments if is_sweep(arguments) else [quote_value(argument) for argument in arguments]
+    return arguments if is_sweep(arguments) else [_quote_value(argument) for argument in arguments]
 
 
-def quote_value(argument: str) -> str:
-    """One argument, its value in quotes if it is free text or a list of paths."""
+def _quote_value(argument: str) -> str:
     key, _, value = argument.partition("=")
     is_null = value == "null" and key != "prefix"
     if key in FREE_TEXT and key != argument and not is_null and not re.fullmatch("'.*'|\".*\"", value):
-        return f"{key}={quote_text(value)}"
-    if paths := split_paths(value):
-        return f"{key}=[{','.join(map(quote_text, paths))}]"
-    return argument
+        return f"{key}={_quote_text(value)}"
+    paths = _split_paths(value)
+    return f"{key}=[{','.join(map(_quote_text, paths))}]" if paths else argument
 
 
-def quote_text(text: str) -> str:
-    """A text in double quotes, with what Hydra's grammar reads inside them escaped."""
+def _quote_text(text: str) -> str:
     # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
     escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), text)
     return '"' + escaped.replace("${", "\\${") + '"'
 
 
-def split_paths(value: str) -> list[str]:
+def _split_paths(value: str) -> list[str]:
     """The paths in a list such as [RUN,RUN], some with commas in their names; empty unless every item exists."""
     if not value.startswith("["):
         return []

@@ -1,15 +1,8 @@
-"""Two fixes for Hydra 1.3.8, applied before it reads a command line."""
+"""Two fixes for Hydra 1.3.8, applied before it reads a command line; harmless where nothing needs fixing."""
 
 import argparse
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
-
-
-def apply() -> None:
-    """Applies both; harmless when called again, and where nothing needs fixing."""
-    accept_lazy_help()
-    share_config_store()
 
 
 def accept_lazy_help() -> None:
@@ -33,8 +26,4 @@ def share_config_store() -> None:
 
     What it reads from the store it copies anyway. `--help` takes 0.3 s instead of 1.0.
     """
-
-    def share(store: ConfigStore, _: dict[int, Any]) -> ConfigStore:
-        return store
-
-    ConfigStore.__deepcopy__ = share  # type: ignore[attr-defined]
+    ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore.cli import hydra_fixes
-from makemore.cli.arguments import is_sweep, is_utf8, quote
+from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.mistakes import NEEDS as NEEDS  # noqa: PLC0414 (the launchers take it from here)
 from makemore.cli.mistakes import explain
@@ -23,17 +24,12 @@ from makemore.sweeps.folder import run_folders
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
-    """Runs a Hydra entry point; a mistake of the user gets one sentence on stderr and exit code 1.
+    """Runs what `hydra.main` made; a mistake of the user gets one sentence on stderr and exit code 1.
 
-    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
-
-    Args:
-        entry: the function that `hydra.main` made.
-        conf: the configuration folder.
-        config_name: the primary configuration, such as `train`.
-        sweeps: whether `-m` makes sense. A sweep ends with a report.
+    HYDRA_FULL_ERROR=1 in the environment shows every traceback. With `sweeps`, `-m` makes sense and ends with a report.
     """
-    hydra_fixes.apply()
+    hydra_fixes.accept_lazy_help()
+    hydra_fixes.share_config_store()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -43,24 +39,27 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a character shows its escape.
             stream.reconfigure(errors="backslashreplace")
-    for argument in sys.argv[1:]:
-        if not is_utf8(argument):
-            sys.exit(f"error: {argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
-    if not sweeps and is_sweep(sys.argv[1:]):
-        sys.exit(f"error: {config_name}.py takes no sweep (-m); call it once for each setting")
     try:
-        sys.argv[1:] = quote(command.expand(sys.argv[1:]) if sweeps else sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    try:
-        _call(entry, conf, config_name, full)
-    except Refused:
-        if (sweep := ClaimRunFolder.sweep) is not None:
-            if sweep.has_begun():  # a search may ask for what cannot be composed after many trials
-                conclude()
-            else:
+        sys.argv[1:] = read_arguments(sys.argv[1:], config_name, sweeps)
+        entry()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        conclude()
+        sys.exit(INTERRUPTED)
+    except (Refusal, Exception) as raised:
+        error = raised.error if isinstance(raised, Refusal) else raised
+        if isinstance(error, BrokenPipeError):
+            hush()
+        else:
+            sentence = None if full else explain(error, conf, config_name)
+            sweep = ClaimRunFolder.sweep
+            if sentence and sweep is not None and not sweep.has_begun():
                 sweep.withdraw()
-        raise
+            else:  # a search may ask for what cannot be composed after many trials
+                conclude()
+            if sentence is None:
+                raise
+            sys.exit(f"error: {sentence}")
     except BaseException:
         conclude()
         raise
@@ -68,8 +67,18 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         sys.exit(f"error: {without}")
 
 
-class Refused(SystemExit):
-    """The end of a command that is refused."""
+def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list[str]:
+    """The command line as Hydra takes it.
+
+    Raises:
+        UserError: it is not UTF-8, or asks for a sweep where there is none.
+    """
+    for argument in arguments:
+        if re.search("[\ud800-\udfff]", argument):  # how Python reads other bytes
+            raise UserError(f"{argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
+    if not sweeps and is_sweep(arguments):
+        raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
+    return quote(command.expand(arguments) if sweeps else arguments)
 
 
 def conclude() -> str:
@@ -85,23 +94,6 @@ def conclude() -> str:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     return ""
-
-
-def _call(entry: Callable[[], Any], conf: Path, config_name: str, full: bool) -> None:
-    """Calls the entry point; a mistake of the user becomes an exit with one sentence."""
-    try:
-        entry()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except (Refusal, Exception) as raised:
-        error = raised.error if isinstance(raised, Refusal) else raised
-        if isinstance(error, BrokenPipeError):
-            return hush()
-        sentence = explain(error, conf, config_name)
-        if full or sentence is None:
-            raise
-        raise Refused(f"error: {sentence}") from None
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ VALUES = (
 )
 
 
-def explain(error: BaseException, conf: Path, config_name: str) -> str | None:  # noqa: PLR0911 (a kind of mistake each)
+def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # noqa: PLR0911 (a kind of mistake each)
     """The sentence for an error, or None for a fault of the program, which keeps its traceback."""
     match error:
         case UnknownKeyError():
@@ -60,8 +60,21 @@ def explain(error: BaseException, conf: Path, config_name: str) -> str | None:  
             return f"{mark.name}, line {mark.line + 1}: {problem}"
         case HydraException() | OmegaConfBaseException():
             return explain_value(error, conf, config_name)
-        case Exception():
-            return explain_other(error, config_name)
+    text = str(error)
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    # Mistakes that Hydra and its plugins answer with Python's own exceptions.
+    match error:
+        case RuntimeError() if "srun" in text:
+            needs = "needs a machine with Slurm, and here is no srun; use hydra/launcher=local"
+            return f"hydra/launcher=submitit_slurm {needs}"
+        case RuntimeError() if re.search("Unknown plugin class.*submitit", text):
+            return f"hydra/launcher=submitit_slurm {NEEDS.format('slurm')}"
+        case ValueError() if text.startswith("Only one of --run"):
+            return "-m, --cfg and --info go one at a time; to see the configuration leave out -m"
+        case ValueError() | TypeError() if "optuna" in raised_in.parts:
+            return f"sweep=optuna: {text.splitlines()[0]}"
+        case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name
+            return f"a group takes the name of a choice; 'python {config_name}.py --help' lists those of each"
     return None
 
 
@@ -85,24 +98,6 @@ def explain_value(error: Exception, conf: Path, config_name: str) -> str:
     return f"{key}: {first}" if key and key not in first else first
 
 
-def explain_other(error: Exception, config_name: str) -> str | None:
-    """The sentence for a mistake that Hydra and its plugins answer with one of Python's own exceptions."""
-    text, raised_in = str(error), Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    match error:
-        case RuntimeError() if "srun" in text:
-            needs = "needs a machine with Slurm, and here is no srun; use hydra/launcher=local"
-            return f"hydra/launcher=submitit_slurm {needs}"
-        case RuntimeError() if re.search("Unknown plugin class.*submitit", text):
-            return f"hydra/launcher=submitit_slurm {NEEDS.format('slurm')}"
-        case ValueError() if text.startswith("Only one of --run"):
-            return "-m, --cfg and --info go one at a time; to see the configuration leave out -m"
-        case ValueError() | TypeError() if "optuna" in raised_in.parts:
-            return f"sweep=optuna: {text.splitlines()[0]}"
-        case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name
-            return f"a group takes the name of a choice; 'python {config_name}.py --help' lists those of each"
-    return None
-
-
 def explain_key(key: str, conf: Path, config_name: str) -> str:
     """The sentence for a key that does not exist: the nearest that does, or the choices that bring it."""
     key = key.lstrip("+~")
@@ -118,10 +113,9 @@ def explain_key(key: str, conf: Path, config_name: str) -> str:
     return f"{key} is not a key{_ask(nearest)}; 'python {config_name}.py --help' lists every key"
 
 
-def suggest(word: str, choices: Iterable[Any]) -> str:
+def suggest(word: str, choices: Sequence[str]) -> str:
     """The end of a sentence about a choice that does not exist: the nearest that does, and all of them."""
-    names = list(map(str, choices))
-    return f"{_ask(find_nearest(word, names))}; allowed: {', '.join(names)}"
+    return f"{_ask(find_nearest(word, choices))}; allowed: {', '.join(choices)}"
 
 
 def _ask(nearest: str | None) -> str:

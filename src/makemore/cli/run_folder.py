@@ -1,8 +1,8 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
 import contextlib
-import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
@@ -54,42 +54,34 @@ class OpenSweep(NamedTuple):
 class ClaimRunFolder(Callback):
     """A Hydra callback: checks the configuration, then makes the run's folder, before Hydra writes into it.
 
-    Making a folder either succeeds or finds one there, whatever other processes do. So of two runs that start in the
-    same second one gets the name and the other the name with `-2`. A folder named by hand must be empty, but a sweep
-    may continue an earlier one.
-
-    Attributes:
-        sweep: this process's sweep, if it has one; Hydra gives callbacks no other way to hand it on.
+    Of two runs that start in the same second one gets the name and the other the name with `-2`. A folder named by hand
+    must be empty, but a sweep may continue an earlier one.
     """
 
+    # This process's sweep, if it has one; Hydra gives callbacks no other way to hand it on.
     sweep: ClassVar[OpenSweep | None] = None
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Before a single run."""
-        try:
+        with refusing():
             compose.check_run(without_hydra(config), registry.config_of)
-        except (UserError, OmegaConfBaseException) as error:
-            raise Refusal(error) from error
-        self._claim(config, "run")
+            self._claim(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Before a sweep."""
-        # Unresolved: a run's own name is known only where it runs.
-        subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
-        if subdir != SUBDIR:
-            named = "its runs' folders are named after the settings that vary; hydra.sweep.dir=FOLDER names its own"
-            raise Refusal(UserError(f"hydra.sweep.subdir={subdir} cannot be set for a sweep: {named}"))
-        if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
-            raise Refusal(UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1"))
-        # Other machines see it under the same path, if at all.
-        folder = self._claim(config, "sweep").absolute()
-        written = folder / COMMAND
-        before = frozenset(run.name for run in run_folders(folder))
-        lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
+        with refusing():
+            # Unresolved: a run's own name is known only where it runs.
+            subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
+            if subdir != SUBDIR:
+                named = "its runs' folders are named after the settings that vary; hydra.sweep.dir=FOLDER names its own"
+                raise UserError(f"hydra.sweep.subdir={subdir} cannot be set for a sweep: {named}")
+            if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
+                raise UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1")
+            folder = self._claim(config, "sweep")
+            written = folder / COMMAND
+            before = frozenset(run.name for run in run_folders(folder))
+            lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
         ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
         constant = command.list_constant_keys(list_texts(config.hydra.overrides.task))
         with read_write(config), open_dict(config):
-            config.hydra.sweep.dir = str(folder)
             # Each job is composed from this list and its own.
             config.hydra.overrides.hydra += [
                 command.set_key(command.DIR, str(folder)),
@@ -101,30 +93,38 @@ class ClaimRunFolder(Callback):
     def _claim(self, config: DictConfig, kind: str) -> Path:
         key = f"hydra.{kind}.dir="
         by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
-        try:
-            folder = Path(config.hydra[kind].dir)
-            if by_hand and kind == "sweep" and (folder / COMMAND).exists():
-                return folder
+        folder = Path(config.hydra[kind].dir)
+        continued = by_hand and kind == "sweep" and (folder / COMMAND).exists()
+        if not continued:
             folder = claim(folder, key if by_hand else None)
-        except (UserError, OmegaConfBaseException) as error:
-            raise Refusal(error) from error
+        if kind == "sweep":  # other machines see it under the same path, if at all
+            folder = folder.absolute()
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)
         return folder
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Carries a mistake in the configuration past Hydra."""
+    try:
+        yield
+    except (UserError, OmegaConfBaseException) as error:
+        raise Refusal(error) from error
 
 
 def lock_folder(folder: Path) -> IO[str]:
     """A lock on a sweep's folder that lasts as long as this process and its forks.
 
     Raises:
-        Refusal: another process has it.
+        UserError: another process has it.
     """
     lock = (folder / LOCK).open("w", encoding="utf-8")
     if fcntl is not None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refusal(UserError(f"{folder} is a sweep that is running; wait for its end, or stop it")) from error
+        except BlockingIOError:
+            raise UserError(f"{folder} is a sweep that is running; wait for its end, or stop it") from None
     return lock
 
 
@@ -138,12 +138,11 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def claim(path: Path, named_as: str | None) -> Path:
-    """Makes a folder that nobody else has.
+    """Makes a folder that nobody else has, with `-2`, `-3`, … after its name if there is one already.
 
     Args:
         path: the folder.
-        named_as: how it was named by hand, such as `hydra.run.dir=`; then it must be empty. None: `-2`, `-3`, … is
-            added if there is one already.
+        named_as: how it was named by hand, such as `hydra.run.dir=`; then it must be empty.
 
     Raises:
         UserError: a folder that was named by hand is not empty, or no folder can be made there.
@@ -157,20 +156,21 @@ def claim(path: Path, named_as: str | None) -> Path:
                 )
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
-            with contextlib.suppress(FileExistsError):
+        candidate, number = path, 1
+        while True:
+            try:
                 candidate.mkdir()
-                break
-        return candidate
+                return candidate
+            except FileExistsError:
+                number += 1
+                candidate = path.with_name(f"{path.name}-{number}")
     except OSError as error:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
 
 
 def withdraw(run_folder: Path) -> None:
     """Removes the folder of a run that was refused before it left anything."""
-    left = list(run_folder.iterdir())
-    if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in left):
+    if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in run_folder.iterdir()):
         shutil.rmtree(run_folder)
 
 

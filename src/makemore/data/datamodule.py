@@ -49,7 +49,6 @@ class WindowDataModule(L.LightningDataModule):
         self._counts, self.device = counts, device
 
     def train_dataloader(self) -> Minibatches:
-        """The whole run's minibatches."""
         return Minibatches(
             self.dataset.train,
             batch_size=self.data.batch_size,
@@ -60,7 +59,6 @@ class WindowDataModule(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> EvaluationBatches:
-        """The dev split."""
         return self.evaluation(self.dataset.dev)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:

@@ -56,11 +56,9 @@ class Minibatches:
         self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
 
     def __len__(self) -> int:
-        """How many items there are."""
         return len(self.counts)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Draws the items, in order."""
         for count in self.counts:
             yield Batch(*self.windows.gather(self._draw(count)))
 
@@ -88,11 +86,9 @@ class EvaluationBatches:
         self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // windows.block_size))
 
     def __len__(self) -> int:
-        """How many batches there are."""
         return math.ceil(len(self.windows) / self.rows)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Gathers one batch after the other."""
         for first in range(0, len(self.windows), self.rows):
             examples = torch.arange(first, min(first + self.rows, len(self.windows)))  # (B,)
             yield Batch(*self.windows.gather(examples))

@@ -18,12 +18,7 @@ from makemore.errors import UserError
 
 
 def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut where the lecture cuts.
-
-    Args:
-        documents: the documents, in the file's order.
-        shares: three shares that sum to 1.
-        seed: the shuffle's seed (42 in the lecture).
+    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut by three shares where the lecture cuts.
 
     Raises:
         UserError: a part is left with no document.

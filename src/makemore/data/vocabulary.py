@@ -30,7 +30,6 @@ class Vocabulary:
         return cls((BOUNDARY, *sorted(characters)))
 
     def __len__(self) -> int:
-        """How many tokens there are."""
         return len(self.tokens)
 
     @cached_property

@@ -54,11 +54,9 @@ class Windows:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held for all examples."""
         return self.stream.nbytes + self.positions.nbytes
 
     def to(self, device: torch.device | str) -> "Windows":
-        """The same examples on a device."""
         return Windows(self.stream.to(device), self.positions.to(device), self.block_size)
 
     def gather(self, examples: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,18 +29,13 @@ RESULT_TAGS = {
 
 
 class Charts(L.Callback):
-    """Logs `loss/train`, the mean of the steps since its last point, and every so often the `learning_rate`.
-
-    Args:
-        log_every: steps between two points; the last point of the loss is the mean of what is left.
-    """
+    """Every so many steps logs the `learning_rate`, and as `loss/train` the mean of the steps since the last point."""
 
     def __init__(self, log_every: int) -> None:
         self.log_every = log_every
         self._waiting = torch.empty(0)  # losses that no point stands for yet
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Takes in the losses of the steps just done."""
         losses = outputs["losses"].cpu()  # (K,)
         first = pl_module.steps_taken - len(losses)
         for k in range(-first % self.log_every, len(losses), self.log_every):
@@ -51,7 +46,6 @@ class Charts(L.Callback):
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Logs what is left."""
         if len(self._waiting) > 0:
             self._log(trainer, pl_module)
 
@@ -73,12 +67,10 @@ class Progress(L.Callback):
         self._shown: dict[str, str] = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Advances by as many steps as the batch took."""
         self._show("train", outputs["losses"].mean())
         self._bar.update(len(outputs["losses"]))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Shows the new dev loss."""
         self._show("dev", pl_module.dev_losses[pl_module.steps_taken])
 
     def _show(self, name: str, loss: float) -> None:
@@ -86,7 +78,6 @@ class Progress(L.Callback):
         self._bar.set_postfix(self._shown, refresh=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Closes the line."""
         self._bar.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
@@ -99,20 +90,13 @@ class BestCheckpoint(ModelCheckpoint):
     """`best.ckpt`: the lowest dev loss so far. One that is not a number is never the best, not even the first."""
 
     def check_monitor_top_k(self, trainer: L.Trainer, current: Any = None) -> bool:
-        """Whether a dev loss is among the best."""
         return current is not None and bool(current.isfinite()) and super().check_monitor_top_k(trainer, current)
 
 
 class Results(L.Callback):
-    """Measures the finished model, writes `metrics.json` and logs TensorBoard's hyper-parameters with the results.
+    """Measures the finished model, with `test` on the test split too, and writes `metrics.json` from `metrics`.
 
     It is listed before every other callback, so that figures do not count as training.
-
-    Args:
-        test: measure the test split too.
-
-    Attributes:
-        metrics: what `metrics.json` holds, after training.
     """
 
     def __init__(self, test: bool) -> None:
@@ -128,7 +112,6 @@ class Results(L.Callback):
                 logger.log_hyperparams(pl_module.settings)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Starts the clock."""
         self._started = time.monotonic()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

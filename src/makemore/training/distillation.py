@@ -12,13 +12,7 @@ from makemore.models.ngram.config import Smoothing
 
 
 class Teacher:
-    """The distributions that a network learns in place of single tokens: (1 - share) 1_y + share q.
-
-    Args:
-        train: the training examples, which the teacher counts.
-        vocabulary: how many tokens there are.
-        share: the teacher's share, from 0, the targets alone, to 1.
-    """
+    """Makes the distributions that a network learns in place of single tokens: (1 - share) 1_y + share q."""
 
     def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
         self.share = share

@@ -39,7 +39,6 @@ class Execution:
     steps_per_execution: int  # the most optimizer steps in one call
 
     def __str__(self) -> str:
-        """The same for a person."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         where = f"{self.accelerator.value.upper()}, {threads}"
         steps = "1 step" if self.steps_per_execution == 1 else f"{self.steps_per_execution:,} steps"
@@ -56,23 +55,19 @@ class Calls(Collection[int]):
 
     @property
     def per_evaluation(self) -> int:
-        """Calls between two evaluations."""
         return math.ceil(self.eval_every / self.steps_per_execution)
 
     def __len__(self) -> int:
-        """Calls in the run."""
         whole, rest = divmod(self.steps, self.eval_every)
         return whole * self.per_evaluation + math.ceil(rest / self.steps_per_execution)
 
     def __iter__(self) -> Iterator[int]:
-        """The steps of each call, in order."""
         for evaluated in range(0, self.steps, self.eval_every):
             end = min(evaluated + self.eval_every, self.steps)
             for step in range(evaluated, end, self.steps_per_execution):
                 yield min(self.steps_per_execution, end - step)
 
     def __contains__(self, count: object) -> bool:
-        """Whether some call takes this many steps."""
         return any(each == count for each in self)
 
 

@@ -13,14 +13,10 @@ NONE = "-"
 
 
 def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
-    """The hyper-parameters of a run.
+    """The hyper-parameters of a run whose model sees so many ids.
 
     Every run has the same keys, those of all models among them, each with values of one type: TensorBoard drops columns
     that not all runs have.
-
-    Args:
-        config: the checked configuration.
-        block_size: ids in a context of the model.
     """
     own = {"model": config.model.name, "data": name_data(config.data), "block_size": block_size}
     nodes = config.optimizer, config.schedule  # dataclasses, or plain dicts

@@ -1,12 +1,14 @@
 """The one LightningModule: trains, evaluates and saves any `LanguageModel`."""
 
 import math
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from torch import Tensor
 
+from makemore.config.schema import TrainConfig
 from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Batch
@@ -16,8 +18,10 @@ from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
 from makemore.training.distillation import Teacher
+from makemore.training.hyperparameters import describe_run
 from makemore.training.schedule import Schedule
-from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
+from makemore.training.steps import make_optimizer, take_steps
+from makemore.training.targets import instantiate
 
 
 class LanguageModule(L.LightningModule):
@@ -28,16 +32,13 @@ class LanguageModule(L.LightningModule):
     For a fitted model Lightning's loop runs over one batch that nobody uses; its run leaves what every run leaves.
 
     Args:
+        config: the checked settings.
         model: the model, with its initial weights.
         data: the examples of the run.
-        settings: the run's hyper-parameters as flat plain values, kept in its checkpoints.
-        steps: optimizer steps in the run; 1 for a fitted model.
-        seed: the run's seed, for randomness inside the model's training steps such as dropout.
-        schedule: step -> learning rate; None for a fitted model.
-        optimizer: parameter groups -> optimizer; None for a fitted model.
-        teacher: mixes its opinion into what is learned; None to learn the targets alone.
 
     Attributes:
+        settings: the run's hyper-parameters as flat plain values, kept in its checkpoints.
+        steps: optimizer steps in the run; 1 for a fitted model.
         steps_taken: optimizer steps so far.
         dev_losses: dev loss after so many steps, in nats per token.
         learning_rates: the rates of the current batch's steps.
@@ -45,35 +46,26 @@ class LanguageModule(L.LightningModule):
         interrupted: set it to end the run after the current batch.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        data: Dataset,
-        settings: dict[str, Any],
-        *,
-        steps: int,
-        seed: int,
-        schedule: Schedule | None = None,
-        optimizer: OptimizerFactory | None = None,
-        teacher: Teacher | None = None,
-    ) -> None:
+    def __init__(self, config: TrainConfig, model: LanguageModel, data: Dataset) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.data = data
         self.vocabulary = data.vocabulary
         self.block_size = model.block_size
-        self.settings = settings
-        self.steps = steps
+        self.settings = describe_run(config, model.block_size)
+        self.steps = 1 if config.model.fitted else config.steps
         self.steps_taken = 0
         self.dev_losses: dict[int, float] = {}
         self.learning_rates: list[float] = []
         self.status = Status.finished
         self.interrupted = False
-        self._seed = seed
-        self._schedule = schedule
-        self._make_optimizer = optimizer
-        self._teacher = teacher
+        self._seed = config.seed
+        if not config.model.fitted:
+            self._schedule: Schedule = instantiate("schedule", config.schedule, steps=config.steps)
+            self._make_optimizer = partial(instantiate("optimizer", config.optimizer), lr=self._schedule(0))
+            share = config.distillation
+            self._teacher = Teacher(data.train, len(data.vocabulary), share) if share > 0 else None
 
     def trained(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
@@ -91,8 +83,7 @@ class LanguageModule(L.LightningModule):
         checkpoint[model_file.KEY] = self.trained().describe()
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
-        """The configured optimizer; none for a fitted model."""
-        return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
+        return None if self.model.config.fitted else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
         """Begins the stream that layers such as nn.Dropout draw from."""
@@ -110,7 +101,7 @@ class LanguageModule(L.LightningModule):
             has diverged: the losses end with that one, the steps after it do not count, and the run ends. None for a
             fitted model.
         """
-        if self._schedule is None:
+        if self.model.config.fitted:
             self.model.fit(self.data)
             self._count_steps(1)  # without a step Lightning would keep no checkpoint
             self.trainer.should_stop = True
@@ -142,12 +133,10 @@ class LanguageModule(L.LightningModule):
             tracker.completed += steps
 
     def on_validation_epoch_start(self) -> None:
-        """Begins a new dev loss."""
         self._dev_sum = 0.0
         self._dev_count = 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the dev loss."""
         self._dev_sum += sum_losses(self.model, batch).item()
         self._dev_count += len(batch.targets)
 

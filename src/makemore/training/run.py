@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,10 @@ from makemore.models.base import LanguageModel, evaluating
 from makemore.models.model_file import BEST, LAST
 from makemore.training import execution
 from makemore.training.callbacks import BestCheckpoint, Charts, Progress, Results
-from makemore.training.distillation import Teacher
-from makemore.training.hyperparameters import describe_run
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.report import report
-from makemore.training.targets import build_all, instantiate
+from makemore.training.targets import build_all
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +36,7 @@ LONG_READING = 20 * 10**6
 
 
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
-    """Trains one model and leaves everything about it in its folder.
-
-    Args:
-        config: the checked settings.
-        run_folder: where everything is written; it exists.
-
-    Returns:
-        What `metrics.json` holds: losses in nats per token, counts, seconds.
+    """Trains one model, leaves everything about it in its folder, and returns what `metrics.json` there holds.
 
     Raises:
         UserError: the data, the model or a value is not usable.
@@ -68,7 +58,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
-        module = make_module(config, model, data.dataset)
+        module = LanguageModule(config, model, data.dataset)
         own: list[L.Callback] = []
         if not config.model.fitted:
             # At least 20 points in a chart.
@@ -146,25 +136,6 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
         with torch.inference_mode(), evaluating(model):
             registry.check_logits(config.model.name, model(contexts), (len(contexts), vocabulary))
     return model
-
-
-def make_module(config: TrainConfig, model: LanguageModel, data: Dataset) -> LanguageModule:
-    """The LightningModule around a model."""
-    settings = describe_run(config, model.block_size)
-    if config.model.fitted:
-        return LanguageModule(model, data, settings, steps=1, seed=config.seed)
-    schedule = instantiate("schedule", config.schedule, steps=config.steps)
-    share = config.distillation
-    return LanguageModule(
-        model,
-        data,
-        settings,
-        steps=config.steps,
-        seed=config.seed,
-        schedule=schedule,
-        optimizer=partial(instantiate("optimizer", config.optimizer), lr=schedule(0)),
-        teacher=Teacher(data.train, len(data.vocabulary), share) if share > 0 else None,
-    )
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:

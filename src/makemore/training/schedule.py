@@ -1,7 +1,4 @@
-"""Learning-rate schedules: pure functions of the step, so that rates can be computed in any order.
-
-`conf/schedule/` gives each its values; `callbacks.LearningRateSchedule` applies it.
-"""
+"""Learning-rate schedules: pure functions of the step, so that rates can be computed in any order."""
 
 import math
 from collections.abc import Callable

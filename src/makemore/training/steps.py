@@ -62,7 +62,6 @@ def take_steps(
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """One step of any optimizer at a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()

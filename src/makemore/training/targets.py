@@ -27,10 +27,7 @@ def instantiate(key: str, node: Any, **arguments: Any) -> Any:
 
 
 def build_all(group: str, nodes: Mapping[str, Any], run_folder: Path) -> list[Any]:
-    """The callbacks or loggers of a run, without those that are null.
-
-    A key `save_dir` that is null, as most loggers have one, stands for the run's folder.
-    """
+    """The callbacks or loggers of a run, without those that are null; a `save_dir` of null is the run's folder."""
     built = []
     for name, node in nodes.items():
         if node is not None:

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import makemore.models
 from makemore.config.schema import ModelConfig, TrainConfig
@@ -15,7 +17,7 @@ from makemore.data.split import read_documents
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.training import run as training
-from tests.helpers import check, composed, refused
+from tests.helpers import composed, refused
 
 CONFIG = """
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ def test_a_fitted_model_without_fit_is_refused(write: Write) -> None:
 def make(name: str, few_names: Path, seed: int = 1) -> LanguageModel:
     """The model as a run makes it, with contexts of two characters."""
     config = TrainConfig(model=registry.config_of(name)(name), seed=seed)
-    data = check(composed("data=text", f"data.path={few_names}")).data
+    data: Any = OmegaConf.to_object(composed("data=text", f"data.path={few_names}").data)
     return training.make_model(config, Dataset.from_documents(read_documents(data), 2), 2)
 
 

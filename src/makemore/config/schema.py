@@ -11,16 +11,12 @@ from omegaconf import MISSING
 
 
 class Accelerator(Enum):
-    """What a run computes on; `auto` picks by the size of the network."""
-
     auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
 
 
 class Source(Enum):
-    """Where documents come from."""
-
     names = "names"
     makemore = "makemore"
     text = "text"

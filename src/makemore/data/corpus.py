@@ -14,11 +14,7 @@ MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8c
 
 
 def locate(data: DataConfig) -> Path:
-    """The file that holds the documents, downloaded first if it has to be.
-
-    Raises:
-        UserError: the lecture's list is not cached and cannot be downloaded, or what is cached is another file.
-    """
+    """The documents' file; raises UserError if the lecture's list is not cached and cannot be downloaded."""
     if data.source is Source.names:
         return BUNDLED
     if data.source is Source.text:

@@ -92,14 +92,8 @@ class LanguageModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Takes one optimizer step for each of the K minibatches, or fits the model.
 
-        Args:
-            batch: contexts (K, B, block_size) and targets (K, B).
-            batch_idx: not used.
-
-        Returns:
-            `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the run
-            has diverged: the losses end with that one, the steps after it do not count, and the run ends. None for a
-            fitted model.
+        Returns `losses`: (K,) each minibatch's loss before its step, in nats per token; None for a fitted model. If a
+        loss is not a number the run has diverged: the losses end with that one, the steps after it do not count.
         """
         if self.model.config.fitted:
             self.model.fit(self.data)
@@ -111,14 +105,12 @@ class LanguageModule(L.LightningModule):
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         with self._generator:
             losses = take_steps(self.model, optimizer, batch, self.learning_rates, self._teacher)  # (K,)
-        diverged = (~losses.isfinite()).nonzero().flatten()
-        if len(diverged) > 0:
-            losses = losses[: int(diverged[0]) + 1]
+        if not losses.isfinite().all():
+            self.status = Status.diverged
+            losses = losses[: int(losses.isfinite().int().argmin()) + 1]
         self.steps_taken += len(losses)
         self._count_steps(len(losses))
-        if len(diverged) > 0:
-            self.status = Status.diverged
-        elif self.interrupted and self.steps_taken < self.steps:
+        if self.status is Status.finished and self.interrupted and self.steps_taken < self.steps:
             self.status = Status.interrupted
         if self.steps_taken == self.steps or self.status is not Status.finished:
             # Lightning evaluates before it stops; at the end of its data alone it would not.

@@ -40,7 +40,8 @@ def train(nodes: DictConfig) -> float:
 
 def run(nodes: DictConfig, folder: Path) -> float:
     """Checks the settings, trains, and returns the best dev loss."""
-    config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
+    with cli.plain_errors(CONF, "train"):
+        config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with cli.heavy_imports():
         from makemore.training import run as training

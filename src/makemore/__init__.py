@@ -5,7 +5,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     errors, randomness
     config: status, schema, compose
     data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
-    models: base, registry, model_file
+    models: base, registry, model_file, contract
     inference: sampling, evaluation
     views: style, observed, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
     views: lr_range

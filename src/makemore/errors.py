@@ -1,4 +1,4 @@
-"""The exceptions for mistakes of the person at the keyboard."""
+"""Exceptions for user errors."""
 
 
 class UserError(Exception):

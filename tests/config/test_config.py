@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning.pytorch as L
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +27,7 @@ def test_every_choice_makes_a_whole_typed_configuration(choice: str) -> None:
     assert isinstance(config.model, registry.config_of(config.model.name))
     assert isinstance(targets.instantiate("schedule", config.schedule, steps=1)(0), float)
     assert callable(targets.instantiate("optimizer", config.optimizer))
-    assert all(targets.build_all("callbacks", config.callbacks, Path()))
+    assert all(targets.build_all("callbacks", config.callbacks, Path(), L.Callback))
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +105,22 @@ def test_values_of_the_wrong_type_are_refused_by_key(override: str) -> None:
     assert override.partition("=")[0] in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["typo", "model.typo", "data.typo", "optimizer.typo", "schedule.typo"])
+@pytest.mark.parametrize("key", ["typo", "data.typo", "optimizer.typo", "schedule.typo"])
 def test_a_key_added_with_a_plus_is_refused(key: str) -> None:
     with pytest.raises(UnknownKeyError) as error:
         check(composed(f"+{key}=1"))
     assert error.value.key == key
+
+
+def test_a_key_that_a_model_does_not_have_is_refused_with_those_that_it_has() -> None:
+    with refused("model.typo", "mlp", "hidden"):
+        check(composed("+model.typo=1"))
+
+
+@pytest.mark.parametrize("choice", ["ngram", "mixture"])
+def test_distillation_is_for_models_that_learn_step_by_step(choice: str) -> None:
+    with refused("distillation=0.5", choice):
+        check(composed(f"model={choice}", "distillation=0.5"))
 
 
 @pytest.mark.parametrize("key", ["steps", "model.hidden", "optimizer.momentum", "schedule.lr"])

@@ -16,7 +16,9 @@ from makemore.data.dataset import Dataset
 from makemore.data.split import read_documents
 from makemore.models import registry
 from makemore.models.base import LanguageModel
+from makemore.models.mlp.config import Config
 from makemore.training import run as training
+from makemore.training.hyperparameters import describe_model
 from tests.helpers import composed, refused
 
 CONFIG = """
@@ -31,6 +33,7 @@ class Config(ModelConfig):
 MODEL = """
 import torch
 from makemore.models.base import LanguageModel
+from makemore.models.mlp.config import Config
 
 class Model(LanguageModel):
     def __init__(self, config, vocabulary, block_size):
@@ -123,8 +126,8 @@ def test_a_fitted_model_without_fit_is_refused(write: Write) -> None:
 
 def make(name: str, few_names: Path, seed: int = 1) -> LanguageModel:
     """The model as a run makes it, with contexts of two characters."""
-    config = TrainConfig(model=registry.config_of(name)(name), seed=seed)
     data: Any = OmegaConf.to_object(composed("data=text", f"data.path={few_names}").data)
+    config = TrainConfig(model=registry.config_of(name)(name), data=data, seed=seed)
     return training.make_model(config, Dataset.from_documents(read_documents(data), 2), 2)
 
 
@@ -135,6 +138,34 @@ def test_a_model_whose_output_has_another_shape_is_refused_before_training(
     name = write(config=CONFIG, model=MODEL.replace("float())", f"float()){wrong}"))
     with refused(registry.FOLDER / name / "model.py"):
         make(name, few_names)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import torch", "import torch\nimport nothing_of_this_name"),
+        ("super().__init__(config, vocabulary, block_size)", "pass"),
+        ("vocabulary, block_size):", "vocabulary):"),
+        ("float())", "float()) / []"),
+        ("float())", "float()).detach()"),
+        ("float())", "float()).double()"),
+    ],
+)
+def test_an_error_in_a_models_code_is_met_before_training_and_names_its_file(
+    write: Write, few_names: Path, old: str, new: str
+) -> None:
+    assert old in MODEL
+    name = write(config=CONFIG, model=MODEL.replace(old, new))
+    with refused(registry.FOLDER / name / "model.py"):
+        make(name, few_names)
+
+
+def test_an_error_in_a_config_names_its_file_and_stops_no_other_model(write: Write) -> None:
+    name = write(config="def (", model=MODEL)
+    with refused(registry.FOLDER / name / "config.py"):
+        registry.config_of(name)
+    settings = describe_model(Config(name="mlp"))
+    assert "hidden" in settings
 
 
 def test_all_initial_weights_depend_on_the_runs_seed_however_they_are_drawn(write: Write, few_names: Path) -> None:
@@ -151,12 +182,15 @@ def test_all_initial_weights_depend_on_the_runs_seed_however_they_are_drawn(writ
 
 
 def test_every_models_folder_is_whole() -> None:
-    for name, config in registry.configs().items():
-        assert issubclass(config, ModelConfig)
+    for name in registry.names():
+        assert issubclass(registry.config_of(name), ModelConfig)
         assert registry.model_of(name).__module__ == f"makemore.models.{name}.model"
 
 
 def test_configs_are_read_without_torch() -> None:
-    asked = "import sys; from makemore.models import registry; registry.configs(); print('torch' in sys.modules)"
+    asked = (
+        "import sys; from makemore.models import registry; "
+        "print([registry.config_of(name) for name in registry.names()] and 'torch' in sys.modules)"
+    )
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"

@@ -69,7 +69,7 @@ def test_a_gpu_takes_large_networks_only_unless_it_is_asked_for(monkeypatch: pyt
     assert (asked_for.accelerator, asked_for.form) == (Accelerator.gpu, "gradients in closed form")
 
 
-def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with refused("trainer=gpu"):
         chosen("trainer=gpu")
     monkeypatch.setattr(execution, "has_gpu", lambda: True)
@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen("trainer=gpu", "model=ngram")
 
 
-def test_what_takes_longer_is_expected_to() -> None:
+def test_longer_runs_are_estimated_to_take_longer() -> None:
     rising = (
         ("model=ngram",),
         ("steps=2000", "model.hidden=100"),

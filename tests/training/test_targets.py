@@ -1,10 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from makemore.training.targets import build_all, instantiate
 from tests.helpers import QUIET, Train, refused
@@ -46,13 +47,17 @@ def test_null_leaves_one_out_and_a_logger_writes_into_the_runs_folder(tmp_path: 
         "none": None,
         "csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": None, "name": "", "version": ""},
     }
-    (logger,) = build_all("logger", nodes, tmp_path)
+    (logger,) = build_all("logger", nodes, tmp_path, Logger)
     assert isinstance(logger, CSVLogger)
     assert Path(logger.log_dir) == tmp_path
-    (callback,) = build_all(
-        "callbacks", {"early": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "x"}}, tmp_path
-    )
+    early = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "x"}
+    (callback,) = build_all("callbacks", {"early": early}, tmp_path, L.Callback)
     assert isinstance(callback, EarlyStopping)
+
+
+def test_a_target_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with refused("callbacks.x._target_=builtins.dict", "Callback"):
+        build_all("callbacks", {"x": {"_target_": "builtins.dict"}}, tmp_path, L.Callback)
 
 
 def test_a_run_takes_optimizer_schedule_logger_and_callback_from_anywhere(train: Train, few_names: Path) -> None:

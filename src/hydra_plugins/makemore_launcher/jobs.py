@@ -23,7 +23,7 @@ class JobLauncher(Launcher):
         self.progress = Progress()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keeps what Hydra knows."""
+        """Stores Hydra's context, task and configuration."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -50,8 +50,11 @@ class LocalLauncher(JobLauncher):
             from makemore.training import run as training  # noqa: F401 (so that each fork has it)
         work = dict.fromkeys(jobs, 0)
         for job, nodes in jobs.items():
-            with contextlib.suppress(UserError, OmegaConfBaseException):  # the run itself will say what is wrong
-                config = check_run(without_hydra(nodes), registry.config_of)
+            with contextlib.suppress(UserError):  # which the run itself will report
+                try:
+                    config = check_run(without_hydra(nodes), registry.config_of)
+                except OmegaConfBaseException as wrong:  # a value of the wrong type refuses the sweep
+                    raise Refusal(wrong) from wrong
                 work[job] = execution.estimate_work(config)
                 read_documents(config.data)
         order = sorted(jobs, key=lambda job: work[job], reverse=True)

@@ -1,4 +1,4 @@
-"""How a command ends that a person or a pipe has ended."""
+"""Exit codes for interrupted commands and closed pipes."""
 
 import os
 import sys
@@ -7,5 +7,5 @@ INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 
 
 def hush() -> None:
-    """The reader of our output has gone, as in `sample.py | head`: nothing is left to say, at exit either."""
+    """Discards further output after the pipe was closed, as in `sample.py | head`, also at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,6 +24,6 @@ def accept_lazy_help() -> None:
 def share_config_store() -> None:
     """Keeps Hydra from copying all registered schemas whenever it lists a group, 106 times for one `--help`.
 
-    What it reads from the store it copies anyway. `--help` takes 0.3 s instead of 1.0.
+    Hydra copies each schema again when it reads it. `--help` takes 0.3 s instead of 1.0.
     """
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]

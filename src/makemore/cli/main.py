@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 from makemore.cli import hydra_fixes
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.console import INTERRUPTED, hush
-from makemore.cli.mistakes import NEEDS as NEEDS  # noqa: PLC0414 (the launchers take it from here)
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder, withdraw
 from makemore.errors import Refusal, UserError
@@ -55,7 +56,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             sweep = ClaimRunFolder.sweep
             if sentence and sweep is not None and not sweep.has_begun():
                 sweep.withdraw()
-            else:  # a search may ask for what cannot be composed after many trials
+            else:  # a search may come upon an invalid configuration after many trials
                 conclude()
             if sentence is None:
                 raise
@@ -82,7 +83,7 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
 
 
 def conclude() -> str:
-    """Reports on this process's sweep, if it has one; returns what is to be said about runs without a result."""
+    """Reports on this process's sweep, if it has one; returns a message about runs without a result."""
     sweep = ClaimRunFolder.sweep
     if sweep is None or not run_folders(sweep.folder):
         return ""
@@ -119,7 +120,18 @@ def job(run_folder: Path | None = None) -> Iterator[None]:
     """Surrounds the body of a single run; carries a mistake of the user past Hydra, and leaves no empty run."""
     try:
         yield
-    except (BrokenPipeError, UserError) as error:
-        if run_folder is not None and isinstance(error, UserError):
+    except (BrokenPipeError, KeyboardInterrupt, UserError) as error:
+        if run_folder is not None and not isinstance(error, BrokenPipeError):
             withdraw(run_folder)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise Refusal(error) from error
+
+
+@contextlib.contextmanager
+def plain_errors(conf: Path, config_name: str) -> Iterator[None]:
+    """Turns OmegaConf's errors about a value into the sentence that a single run would print."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error, conf, config_name) or str(error)) from error

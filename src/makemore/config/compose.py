@@ -66,6 +66,12 @@ def check_run(
     name = str(nodes.model.get("name", ""))
     if choice is not None and name != choice:
         raise UserError(f"model.name={name} in conf/model/{choice}.yaml must be the name of that file: {choice}")
+    own = {item.name for item in fields(config_of(name))}
+    for key in nodes.model:
+        if key not in own:
+            raise UserError(f"model.{key} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
+    for key in sorted(own - {str(each) for each in nodes.model}):
+        raise UserError(f"model.{key} is missing; give it in conf/model/{name}.yaml, or as model.{key}=VALUE")
     types: dict[str, type | None] = {
         "model": config_of(name),
         "optimizer": TARGETS.get(str(nodes.optimizer.get("_target_"))),
@@ -87,6 +93,8 @@ def check_run(
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 given = f"{group}.{each}={node}"
                 raise UserError(f"{given} must have a _target_, or be null; see the files in conf/{group}/")
+    if config.distillation and config.model.fitted:
+        raise UserError(f"distillation={config.distillation} is not for model={name}, which is fitted without steps")
     config.model.check(config)
     return config
 

@@ -127,7 +127,7 @@ class ExponentialConfig(ScheduleConfig):
     end_lr: float = number(above=0, at_most=LARGEST_RATE)
 
 
-# Types and ranges of the keys of these optimizers and schedules. The keys of any other `_target_` are its own affair.
+# Types and ranges of the keys of these optimizers and schedules. The keys of any other `_target_` are not checked here.
 TARGETS: dict[str, type] = {
     "torch.optim.SGD": SGDConfig,
     "torch.optim.AdamW": AdamWConfig,

@@ -15,7 +15,7 @@ from makemore.data.windows import Windows
 class WindowDataModule(L.LightningDataModule):
     """Serves the train, dev and test examples of a run.
 
-    How many minibatches a run takes, and how many at a time, is the run's affair: it says so by `deal`.
+    How many minibatches a run takes, and how many at a time, is set by the run through `deal`.
 
     Args:
         data: the `data` part of the configuration.

@@ -22,7 +22,7 @@ class Dataset:
         held_out: digests of the dev and of the test documents.
         train: the training examples.
         dev: the examples to choose models by.
-        test: the examples for the last word on a model.
+        test: the examples for the final evaluation.
     """
 
     path: Path

@@ -122,7 +122,14 @@ class LanguageModel(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain values, from which the model can be built again before its state is loaded."""
-        return {key: value.value if isinstance(value, Enum) else value for key, value in asdict(self.config).items()}
+        return asdict(self.config, dict_factory=lambda items: {key: _plain(value) for key, value in items})
+
+
+def _plain(value: Any) -> Any:
+    """A choice by its value, inside lists too."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.value if isinstance(value, Enum) else value
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 A checkpoint is Lightning's own file with one more entry, `makemore`: vocabulary, the model's description, settings and
 fingerprints of the training documents, as tensors and plain values. `torch.load(weights_only=True)` reads nothing else,
-so a file from a stranger can be wrong but cannot act.
+so a file from a stranger may be invalid but cannot run code.
 """
 
 import itertools
@@ -98,7 +98,7 @@ def load(path: Path) -> TrainedModel:
     except UserError as error:
         raise UserError(f"checkpoint={path}: {error}") from None
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, OmegaConfBaseException) as error:
-        # Whatever a stranger's parts make of the checks, too deep a nesting among it.
+        # Invalid contents can raise any of these, deep nesting included.
         raise UserError(
             f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again"
         ) from error
@@ -157,7 +157,7 @@ def _restore(ours: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
     )
     if not sound:
         raise ValueError("parts of the wrong kind")
-    with torch.device("meta"):  # takes no memory, whatever sizes a stranger's file names
+    with torch.device("meta"):  # takes no memory, whatever sizes the file names
         needed = restore(ours["model"], len(tokens), ours["block_size"]).state_dict()
     if sum(tensor.numel() for tensor in needed.values()) > sum(tensor.numel() for tensor in state.values()):
         raise ValueError("fewer numbers than the model has")

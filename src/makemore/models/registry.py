@@ -4,9 +4,11 @@
 `Model(LanguageModel)`; `conf/model/NAME.yaml` gives the values. Nothing else has to know of a model.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +39,6 @@ def config_of(name: str) -> type[ModelConfig]:
     return found
 
 
-def configs() -> dict[str, type[ModelConfig]]:
-    """The `Config` of every model, by name."""
-    return {name: config_of(name) for name in names()}
-
-
 def model_of(name: str) -> "type[LanguageModel]":
     """The `Model` of a model. Raises UserError if its `model.py` is malformed."""
     from makemore.models.base import LanguageModel
@@ -59,7 +56,8 @@ def _load(name: str, module: str, attribute: str, base: type) -> Any:
     path = FOLDER / name / f"{module}.py"
     if not path.is_file():
         raise UserError(f"model={name} is incomplete: {path} is missing")
-    loaded = importlib.import_module(f"makemore.models.{name}.{module}")
+    with name_file(path):
+        loaded = importlib.import_module(f"makemore.models.{name}.{module}")
     found = getattr(loaded, attribute, None)
     if not inspect.isclass(found) or not issubclass(found, base) or found.__module__ != loaded.__name__:
         raise UserError(f"{path} must define class {attribute}({base.__name__})")
@@ -74,15 +72,19 @@ def build(config: ModelConfig, vocabulary: int, block_size: int, seed: int = 0) 
     from makemore.randomness import GlobalGenerator
 
     model_class = model_of(config.name)
-    with GlobalGenerator(seed):
+    with GlobalGenerator(seed), name_file(FOLDER / config.name / "model.py"):
         return model_class(config, vocabulary, block_size)
 
 
-def check_logits(name: str, logits: Any, shape: tuple[int, int]) -> None:
-    """Raises UserError unless a model's output has the shape that it must have."""
-    if getattr(logits, "shape", None) != shape:
-        given = tuple(logits.shape) if hasattr(logits, "shape") else type(logits).__name__
-        raise UserError(
-            f"{FOLDER / name / 'model.py'}: forward must return logits of shape {shape}, a row for each context and a "
-            f"column for each token, but returned {given}"
-        )
+@contextlib.contextmanager
+def name_file(path: Path) -> Iterator[None]:
+    """Turns an error in a model's own code into a UserError that names its file; HYDRA_FULL_ERROR=1 shows both."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "allocate" in str(error):
+            raise
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UserError(f"{path}: {why} (HYDRA_FULL_ERROR=1 shows where)") from error

@@ -44,7 +44,7 @@ def run_all(
         waiting: called about once a second.
 
     Yields:
-        the place of a call that has ended, what it returned, and why it did not: `Status.interrupted`, or in words.
+        a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when all processes have ended.

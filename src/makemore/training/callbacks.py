@@ -1,4 +1,4 @@
-"""What every run has: a progress line, the charts of loss and rate, the best checkpoint, the results.
+"""What every run has: the schedule, a progress line, the chart of the loss, the best checkpoint, the results.
 
 All of them count optimizer steps, never Lightning's batches. Hooks take `pl_module: Any`: it is a `LanguageModule`.
 """
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from makemore.config.status import Status
 from makemore.data.windows import Windows
 from makemore.inference.evaluation import mean_loss
+from makemore.training.schedule import Schedule
 
 # The tags under which TensorBoard's HParams tab finds a run's results.
 RESULT_TAGS = {
@@ -28,20 +29,31 @@ RESULT_TAGS = {
 }
 
 
-class Charts(L.Callback):
-    """Every so many steps logs the `learning_rate`, and as `loss/train` the mean of the steps since the last point."""
+class LearningRateSchedule(L.Callback):
+    """Applies a schedule: hands the module the rates of the coming steps, and logs some as `learning_rate`."""
+
+    def __init__(self, schedule: Schedule, log_every: int) -> None:
+        self.schedule = schedule
+        self.log_every = log_every
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        first = pl_module.steps_taken
+        rates = [self.schedule(at) for at in range(first, first + len(batch.targets))]
+        pl_module.learning_rates = rates
+        for k in range(-first % self.log_every, len(rates), self.log_every):
+            for logger in trainer.loggers:
+                logger.log_metrics({"learning_rate": rates[k]}, step=first + k)
+
+
+class TrainLoss(L.Callback):
+    """Logs the mean loss of the steps since the last point as `loss/train`."""
 
     def __init__(self, log_every: int) -> None:
         self.log_every = log_every
         self._waiting = torch.empty(0)  # losses that no point stands for yet
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        losses = outputs["losses"].cpu()  # (K,)
-        first = pl_module.steps_taken - len(losses)
-        for k in range(-first % self.log_every, len(losses), self.log_every):
-            for logger in trainer.loggers:
-                logger.log_metrics({"learning_rate": pl_module.learning_rates[k]}, step=first + k)
-        self._waiting = torch.cat([self._waiting, losses])
+        self._waiting = torch.cat([self._waiting, outputs["losses"].cpu()])
         while len(self._waiting) >= self.log_every:
             self._log(trainer, pl_module)
 
@@ -144,7 +156,7 @@ class Results(L.Callback):
             "seed": pl_module.settings["seed"],
             "status": str(pl_module.status),
         }
-        # JSON has no word for a loss that is not a number.
+        # JSON cannot represent NaN.
         plain = self.metrics | {name: None for name, loss in losses.items() if not math.isfinite(loss)}
         text = json.dumps(plain, indent=2)
         (Path(trainer.default_root_dir) / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Distillation (Hinton et al. 2015): part of what a network learns is the opinion of a teacher.
+"""Distillation (Hinton et al. 2015): a network is trained partly on a teacher's predictions.
 
 The teacher is an n-gram model with modified Kneser-Ney smoothing of the training split, with the network's own context.
 What it knows about rare contexts keeps a wide network from memorizing them.

@@ -16,12 +16,12 @@ from makemore.errors import UserError
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 
-# Operations in a step from which on a GPU is worth its 20 starts a step. An estimate: it was not measured.
+# Operations in a step above which a GPU should pay for launching 20 kernels. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9
 MOST_STEPS = 1000
-# Operations in the time that a small step takes beside its matrix products.
+# The overhead of a small step, expressed as operations.
 BESIDE = 2 * 10**6
 # Sizes assumed before the data is read.
 TYPICAL_VOCABULARY, TYPICAL_ROWS = 27, 2 * 10**5

@@ -1,5 +1,6 @@
 """What tells one run from another, as flat plain values: for checkpoints and TensorBoard's HParams tab."""
 
+import contextlib
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -33,15 +34,17 @@ def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
     }
     if config.model.fitted:
         training |= {"batch_size": 0, "optimizer": NONE, "weight_decay": 0.0, "schedule": NONE, "lr": 0.0, "steps": 0}
-    return own | describe_model(config.model) | training
+    return describe_model(config.model) | own | training
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:
     """The keys of all models: a model's own with its values, the others with 0 or `NONE`."""
     columns: dict[str, Any] = {}
-    for each in registry.configs().values():
-        hints = get_type_hints(each)
-        columns |= {item.name: 0 if hints[item.name] in (int, float) else NONE for item in fields(each)}
+    for name in registry.names():
+        with contextlib.suppress(Exception):  # a mistake in another model's folder is that model's
+            each = registry.config_of(name)
+            hints = get_type_hints(each)
+            columns |= {item.name: 0 if hints[item.name] in (int, float) else NONE for item in fields(each)}
     hints = get_type_hints(type(config))
     for key, value in vars(config).items():
         text = NONE if value is None else str(value.value if isinstance(value, Enum) else value)

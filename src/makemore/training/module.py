@@ -1,7 +1,6 @@
 """The one LightningModule: trains, evaluates and saves any `LanguageModel`."""
 
 import math
-from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
@@ -19,9 +18,7 @@ from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
 from makemore.training.distillation import Teacher
 from makemore.training.hyperparameters import describe_run
-from makemore.training.schedule import Schedule
-from makemore.training.steps import make_optimizer, take_steps
-from makemore.training.targets import instantiate
+from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
 
 
 class LanguageModule(L.LightningModule):
@@ -29,24 +26,27 @@ class LanguageModule(L.LightningModule):
 
     One Lightning batch carries K minibatches, and one `training_step` takes K optimizer steps (`steps_per_execution`).
     Lightning's own work for a batch costs more than a small model's arithmetic for a step; this pays it once per K.
-    For a fitted model Lightning's loop runs over one batch that nobody uses; its run leaves what every run leaves.
+    For a fitted model Lightning's loop runs over one dummy batch, so that its run writes the usual files.
 
     Args:
         config: the checked settings.
         model: the model, with its initial weights.
         data: the examples of the run.
+        optimizer: parameter groups -> optimizer; None for a fitted model.
 
     Attributes:
         settings: the run's hyper-parameters as flat plain values, kept in its checkpoints.
         steps: optimizer steps in the run; 1 for a fitted model.
         steps_taken: optimizer steps so far.
         dev_losses: dev loss after so many steps, in nats per token.
-        learning_rates: the rates of the current batch's steps.
+        learning_rates: the rates of the current batch's steps, set by `LearningRateSchedule`.
         status: `finished`, or why the run ended early.
         interrupted: set it to end the run after the current batch.
     """
 
-    def __init__(self, config: TrainConfig, model: LanguageModel, data: Dataset) -> None:
+    def __init__(
+        self, config: TrainConfig, model: LanguageModel, data: Dataset, optimizer: OptimizerFactory | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
@@ -61,11 +61,9 @@ class LanguageModule(L.LightningModule):
         self.status = Status.finished
         self.interrupted = False
         self._seed = config.seed
-        if not config.model.fitted:
-            self._schedule: Schedule = instantiate("schedule", config.schedule, steps=config.steps)
-            self._make_optimizer = partial(instantiate("optimizer", config.optimizer), lr=self._schedule(0))
-            share = config.distillation
-            self._teacher = Teacher(data.train, len(data.vocabulary), share) if share > 0 else None
+        self._make_optimizer = optimizer
+        share = config.distillation
+        self._teacher = Teacher(data.train, len(data.vocabulary), share) if share > 0 else None
 
     def trained(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
@@ -83,7 +81,7 @@ class LanguageModule(L.LightningModule):
         checkpoint[model_file.KEY] = self.trained().describe()
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
-        return None if self.model.config.fitted else make_optimizer(self._make_optimizer, self.model)
+        return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
         """Begins the stream that layers such as nn.Dropout draw from."""
@@ -100,8 +98,6 @@ class LanguageModule(L.LightningModule):
             self._count_steps(1)  # without a step Lightning would keep no checkpoint
             self.trainer.should_stop = True
             return None
-        first = self.steps_taken
-        self.learning_rates = [self._schedule(at) for at in range(first, first + len(batch.targets))]
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         with self._generator:
             losses = take_steps(self.model, optimizer, batch, self.learning_rates, self._teacher)  # (K,)

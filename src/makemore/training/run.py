@@ -6,12 +6,14 @@ import signal
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from makemore.config.schema import Accelerator, TrainConfig
@@ -20,18 +22,19 @@ from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
 from makemore.errors import UserError
 from makemore.models import registry
-from makemore.models.base import LanguageModel, evaluating
+from makemore.models.base import LanguageModel
+from makemore.models.contract import check_model
 from makemore.models.model_file import BEST, LAST
 from makemore.training import execution
-from makemore.training.callbacks import BestCheckpoint, Charts, Progress, Results
+from makemore.training.callbacks import BestCheckpoint, LearningRateSchedule, Progress, Results, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.report import report
-from makemore.training.targets import build_all
+from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
 
-# Bytes of text from which on reading takes seconds.
+# Bytes of text that take seconds to read.
 LONG_READING = 20 * 10**6
 
 
@@ -43,11 +46,21 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     """
     started = time.perf_counter()
     silence()
-    callbacks = build_all("callbacks", config.callbacks, run_folder)
+    callbacks = build_all("callbacks", config.callbacks, run_folder, L.Callback)
     for callback in callbacks:
         if hasattr(callback, "check"):
             callback.check(config)
-    loggers = build_all("logger", config.logger, run_folder)
+    loggers = build_all("logger", config.logger, run_folder, Logger)
+    own: list[L.Callback] = []
+    optimizer = None
+    if not config.model.fitted:
+        schedule = instantiate("schedule", config.schedule, steps=config.steps)
+        optimizer = partial(instantiate("optimizer", config.optimizer), lr=schedule(0))
+        # At least 20 points in a chart.
+        log_every = min(config.log_every, max(1, config.steps // 20))
+        own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every)]
+        if config.trainer.progress_bar:
+            own.append(Progress())
     with explain_lack_of_memory(config.model):
         data = read_data(config)
         model = make_model(config, data.dataset, data.block_size)
@@ -58,13 +71,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
-        module = LanguageModule(config, model, data.dataset)
-        own: list[L.Callback] = []
-        if not config.model.fitted:
-            # At least 20 points in a chart.
-            own.append(Charts(min(config.log_every, max(1, config.steps // 20))))
-            if config.trainer.progress_bar:
-                own.append(Progress())
+        module = LanguageModule(config, model, data.dataset, optimizer)
         results = Results(config.test)
         trainer = L.Trainer(
             accelerator=chosen.accelerator.value,
@@ -132,9 +139,8 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     if not config.model.fitted:
         model.initialize(torch.Generator().manual_seed(config.seed))
-        contexts, _ = data.train.gather(torch.arange(min(2, len(data.train))))  # (B, block_size)
-        with torch.inference_mode(), evaluating(model):
-            registry.check_logits(config.model.name, model(contexts), (len(contexts), vocabulary))
+        few = min(config.data.batch_size or len(data.train), len(data.train), 2)
+        check_model(model, *data.train.gather(torch.arange(few)))
     return model
 
 

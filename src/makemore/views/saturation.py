@@ -43,7 +43,9 @@ class Saturation(L.Callback):
         self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
         self._look(trainer, pl_module)
         if not self._looks:
-            log.info("saturation: nothing to show, because this model has no tanh layers")
+            log.info(
+                "saturation: nothing to show, because this model has no nn.Tanh modules and no `activations` of its own"
+            )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._looks:

@@ -23,7 +23,7 @@ def fit_weights(log_p: Tensor) -> Tensor:
         (members,) float64 that sum to 1.
     """
     log_p = log_p.double()
-    # An example that every member holds to be impossible says nothing about the weights.
+    # An example to which every member gives no probability does not affect the weights.
     log_p = log_p[:, log_p.isfinite().any(0)]
     weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
     if log_p.shape[1] == 0:

@@ -13,7 +13,7 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-# Operations in the matrix products of a step from which on PyTorch's products use more threads, where they are asked
+# Operations in a step above which PyTorch's products use more threads, if they are asked
 # for; below, waiting for each other takes longer than the products do.
 MANY_THREADS_FROM = 10**8
 FORMS = {

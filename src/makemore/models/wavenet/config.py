@@ -20,3 +20,5 @@ class Config(ModelConfig):
             raise UserError(
                 f"data.block_size={length} is not for model={self.name}, which joins pairs: it must be 2, 4, 8, 16, ..."
             )
+        if run.data.batch_size == 1:
+            raise UserError(f"data.batch_size=1 is not for model={self.name}: BatchNorm needs at least 2 examples")

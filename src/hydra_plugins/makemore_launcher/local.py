@@ -10,7 +10,6 @@ from typing import Any
 
 from hydra.core.utils import run_job
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
@@ -50,11 +49,8 @@ class LocalLauncher(JobLauncher):
             from makemore.training import run as training  # noqa: F401 (so that each fork has it)
         work = dict.fromkeys(jobs, 0)
         for job, nodes in jobs.items():
-            with contextlib.suppress(UserError):  # which the run itself will report
-                try:
-                    config = check_run(without_hydra(nodes), registry.config_of)
-                except OmegaConfBaseException as wrong:  # a value of the wrong type refuses the sweep
-                    raise Refusal(wrong) from wrong
+            with contextlib.suppress(UserError):  # the run itself reports it
+                config = check_run(without_hydra(nodes), registry.config_of)
                 work[job] = execution.estimate_work(config)
                 read_documents(config.data)
         order = sorted(jobs, key=lambda job: work[job], reverse=True)

@@ -30,11 +30,16 @@ class Progress:
         try:
             yield
         except BaseException:
-            self._bar.close()
+            self.close()
             raise
         if self._bar.n >= total:
             self._bar.close()
             self._bar = None
+
+    def close(self) -> None:
+        """Ends the line, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
 
     def refresh(self) -> None:
         """Shows the time that has passed."""

@@ -62,6 +62,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py 'seed=${sed}'", ["sed"]),
         # choices
         ("train.py optimizer=adamm", ["optimizer=adamm", "adamw, sgd"]),
+        ("train.py callbacks=[default,saturaton]", ["callbacks=saturaton", "saturation", "default"]),
         ("train.py model.init=kaimin", ["model.init=kaimin", "normal, kaiming"]),
         ("train.py trainer.accelerator=abc", ["trainer.accelerator=abc", "auto, cpu, gpu"]),
         ("train.py model=[1]", ["group", "--help"]),

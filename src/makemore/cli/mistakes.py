@@ -51,9 +51,9 @@ def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # no
                 f"{error.override!r} cannot be understood; settings are written KEY=VALUE, and texts with "
                 "signs or letters beyond ASCII in two pairs of quotes: \"KEY='VALUE'\""
             )
-        case MissingConfigException() if error.options:
+        case MissingConfigException() if choices := error.options or list_choices(conf, str(error.missing_cfg_file)):
             group, _, choice = str(error.missing_cfg_file).rpartition("/")
-            return f"{group}={choice} is not a choice{suggest(choice, error.options)}"
+            return f"{group}={choice} is not a choice{suggest(choice, choices)}"
         case MissingConfigException() if str(error.missing_cfg_file).startswith("hydra/sweeper/"):
             return f"sweep=optuna {NEEDS.format('optuna')}"
         case yaml.MarkedYAMLError(problem=problem, problem_mark=yaml.Mark() as mark):
@@ -76,6 +76,12 @@ def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # no
         case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name
             return f"a group takes the name of a choice; 'python {config_name}.py --help' lists those of each"
     return None
+
+
+def list_choices(conf: Path, missing: str) -> list[str]:
+    """The choices beside a missing one; Hydra lists them only for a group that takes a single choice."""
+    group = missing.rpartition("/")[0]
+    return sorted(path.stem for path in (conf / group).glob("*.yaml")) if group else []
 
 
 def explain_value(error: Exception, conf: Path, config_name: str) -> str:

@@ -25,7 +25,7 @@ def sample(nodes: DictConfig) -> None:
     with cli.job():
         settings = compose.check_sample(nodes)
         with cli.heavy_imports():
-            from makemore.errors import UserError
+            from makemore.errors import UserError, make_printable
             from makemore.inference import sampling
             from makemore.models import model_file
             from makemore.randomness import Stream, fresh_seed, generator
@@ -46,7 +46,8 @@ def sample(nodes: DictConfig) -> None:
             max_length=settings.max_length,
             novel=settings.novel,
         ):
-            print(f"{name} *" if known and settings.mark_known else name)
+            shown = make_printable(name)
+            print(f"{shown} *" if known and settings.mark_known else shown)
             printed += 1
         if printed < settings.n:
             raise UserError(

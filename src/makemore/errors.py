@@ -1,11 +1,34 @@
-"""Exceptions for user errors."""
+"""Exceptions for user errors, and texts that are safe to print."""
+
+import unicodedata
+
+# Characters of a message that are shown.
+LONGEST = 1000
+# Letters of some scripts need these to be joined or kept apart.
+JOINERS = "\u200c\u200d"
+
+
+def make_printable(text: str) -> str:
+    """Replaces control characters, line breaks and marks that change the direction of writing by their escapes.
+
+    Printed as they are, they could move a terminal's cursor, hide text or pretend to be another message.
+    """
+    unsafe = {each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - set(JOINERS)
+    return text.translate({ord(each): each.encode("unicode_escape").decode() for each in unsafe})
 
 
 class UserError(Exception):
     """Something that was typed or given is wrong: one sentence that names it, its value, and what is allowed.
 
     The scripts print the sentence alone; every other exception is a fault of the program and keeps its traceback.
+
+    Args:
+        sentence: may quote texts from files.
     """
+
+    def __init__(self, sentence: str) -> None:
+        shown = make_printable(sentence)
+        super().__init__(shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}...")
 
 
 class Refusal(BaseException):

@@ -1,24 +1,25 @@
-"""Save and load a trained model without Lightning and without running code.
+"""A trained model as one file, `best.safetensors`: tensors, and everything else as JSON in its header.
 
-A checkpoint is Lightning's own file with one more entry, `makemore`: vocabulary, the model's description, settings and
-fingerprints of the training documents, as tensors and plain values. `torch.load(weights_only=True)` reads nothing else,
-so a file from a stranger may be invalid but cannot run code.
+Nothing in such a file is code, and what it says of itself is checked before memory is taken for it. A digest of the
+whole file is part of the header, so a damaged file is never mistaken for another model.
 """
 
+import hashlib
 import itertools
-import os
-import pickle
+import json
 import stat
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
+from makemore import files
 from makemore.config.schema import LONGEST_CONTEXT
 from makemore.data.corpus import BOUNDARY
 from makemore.data.vocabulary import Vocabulary
@@ -26,11 +27,16 @@ from makemore.errors import UserError
 from makemore.models import registry
 from makemore.models.base import LanguageModel, evaluating
 
-KEY = "makemore"
-FORMAT = 2
-BEST, LAST = "best.ckpt", "last.ckpt"
-# Where Lightning's module keeps the model.
+NAME = "best.safetensors"
+FORMAT = 3
+# The header's entry that holds the JSON, and the tensor that holds the fingerprints of the training documents.
+ENTRY, KNOWN = "makemore", "known"
+# The model's own tensors begin with this.
 PREFIX = "model."
+# Where the digest stands while it is computed.
+NO_DIGEST = "0" * 64
+# Bytes of a header: a hundred times what 27 tokens need, and enough for a vocabulary of a million.
+MOST_HEADER = 2**25
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class TrainedModel:
     model: LanguageModel
     vocabulary: Vocabulary
     settings: dict[str, Any]  # the run's, flat plain values
+    data: dict[str, Any]  # the `data` part of the run's configuration, plain values
     step: int  # optimizer steps taken
     known: Tensor  # (N,) distinct fingerprints of the training documents (`makemore.data.split.fingerprint`)
     held_out: list[str]  # digests of the dev and of the test documents (`makemore.data.split.digest`)
@@ -56,116 +63,149 @@ class TrainedModel:
             logits: Tensor = self.model(contexts.to(device)).cpu()
         return logits
 
-    def describe(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights: tensors and plain values only."""
-        return {
-            "format": FORMAT,
-            "tokens": list(self.vocabulary.tokens),
-            "model": self.model.describe(),
-            "block_size": self.block_size,
-            "settings": dict(self.settings),
-            "step": self.step,
-            "known": self.known,
-            "held_out": self.held_out,
-        }
+
+def save(trained: TrainedModel, path: Path) -> None:
+    """Writes a model file; the same model gives the same bytes."""
+    description = {
+        "format": FORMAT,
+        "digest": NO_DIGEST,
+        "tokens": list(trained.vocabulary.tokens),
+        "model": trained.model.describe(),
+        "block_size": trained.block_size,
+        "settings": trained.settings,
+        "data": trained.data,
+        "step": trained.step,
+        "held_out": trained.held_out,
+    }
+    # Cloned, because tensors in the file may neither share memory nor have gaps.
+    state = trained.model.state_dict().items()
+    tensors = {PREFIX + name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state}
+    raw = safetensors.torch.save(tensors | {KNOWN: trained.known}, {ENTRY: json.dumps(description)})
+    digest = hashlib.sha256(raw).hexdigest()
+    with files.replace(path) as beside:
+        beside.write_bytes(raw.replace(NO_DIGEST.encode(), digest.encode(), 1))
 
 
 def load(path: Path) -> TrainedModel:
-    """Reads a model from a run's checkpoint, or from its folder, onto the CPU.
+    """Reads a model from its file, or from the folder of its run, onto the CPU.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this project.
+        UserError: the file is missing, damaged, or not a model file of this project.
     """
     path = find_file(path)
-    foreign = UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")
     try:
-        if not is_intact(path):
-            raise UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return _restore(*_read(path))
     except FileNotFoundError:
-        raise UserError(f"checkpoint={path}: there is no such file; name a run's {BEST} or its folder") from None
+        raise UserError(f"checkpoint={path}: there is no such file; name a run's {NAME} or its folder") from None
     except OSError as error:
-        raise UserError(f"checkpoint={path} cannot be read: {error.strerror}") from None
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise foreign from error  # whatever the unpickler makes of an archive that this project did not write
-    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
-        raise foreign
-    ours, state = content[KEY], content.get("state_dict", {})
-    if ours.get("format") != FORMAT:
-        raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
-    try:
-        return _restore(ours, state)
+        raise UserError(f"checkpoint={path} cannot be read: {error.strerror or error}") from None
     except UserError as error:
         raise UserError(f"checkpoint={path}: {error}") from None
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, OmegaConfBaseException) as error:
-        # Invalid contents can raise any of these, deep nesting included.
+    except (
+        safetensors.SafetensorError,
+        OmegaConfBaseException,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:  # what parts that do not fit together raise
         raise UserError(
-            f"checkpoint={path} is incomplete, or its parts do not fit together; train the model again"
+            f"checkpoint={path} is a model file whose parts do not fit together; train the model again"
         ) from error
 
 
-def is_intact(path: Path) -> bool:
-    """Whether a file is an archive as `torch.save` writes it, and every part of it matches its checksum."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError):
-        return False
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON and the tensors of a file that has not changed since it was written.
+
+    Raises:
+        UserError: it has, or it is another kind of file.
+    """
+    foreign = UserError(f"this is not a model file of makemore, or it is damaged; name a run's {NAME} or its folder")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise foreign
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER:
+            raise foreign
+        header = file.read(length)
+        try:
+            description = json.loads(json.loads(header)["__metadata__"][ENTRY])
+            digest = description["digest"].encode()
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise foreign from None
+        content = hashlib.sha256(length.to_bytes(8, "little") + header.replace(digest, NO_DIGEST.encode(), 1))
+        while piece := file.read(2**20):
+            content.update(piece)
+    if content.hexdigest().encode() != digest:
+        raise foreign
+    if description.get("format") != FORMAT:
+        raise UserError(f"the file has format {description.get('format')}; this version of makemore reads {FORMAT}")
+    with safetensors.safe_open(path, "pt") as opened:
+        return description, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
 def find_file(path: Path) -> Path:
-    """A checkpoint's own path; of a run's folder, the best checkpoint on dev, else the last.
+    """A model file's own path, or that of the model in a run's folder.
 
     Raises:
         UserError: the folder has none.
     """
-    if not os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):  # missing, or no path at all
         return path
-    for name in (BEST, LAST):
-        if (path / name).is_file():
-            return path / name
-    raise UserError(f"checkpoint={path} is a folder without {BEST} or {LAST}; name the folder of a run")
+    if is_folder and not (path / NAME).is_file():
+        raise UserError(f"checkpoint={path} is a folder without {NAME}; name the folder of a run")
+    return path / NAME if is_folder else path
 
 
 def find_newest(outputs: Path) -> Path:
-    """The checkpoint of the run that wrote one last, whether a single run or part of a sweep.
+    """The file of the run that wrote one last, whether a single run or part of a sweep.
 
     Raises:
         UserError: no run has left one.
     """
-    checkpoints = [*outputs.rglob(BEST), *outputs.rglob(LAST)]
-    if not checkpoints:
+    found = list(outputs.rglob(NAME))
+    if not found:
         raise UserError(
-            f"there is no checkpoint under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
+            f"there is no trained model under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
         )
-    return find_file(max(checkpoints, key=lambda path: path.stat().st_mtime).parent)
+    return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def _restore(ours: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
-    """The model in a checkpoint, once its parts have been checked against each other."""
-    tokens, step, known = ours["tokens"], ours["step"], ours["known"]
+def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
+    """The model in a file, once its parts have been checked against each other."""
+    tokens, step, known = description["tokens"], description["step"], state.pop(KNOWN)
     sound = (
         all(isinstance(token, str) and len(token) == 1 and not "\ud800" <= token <= "\udfff" for token in tokens)
         and tokens[0] == BOUNDARY
         and len(set(tokens)) == len(tokens)
         and type(step) is int
-        and isinstance(ours["settings"], dict)
+        and isinstance(description["settings"], dict)
+        and isinstance(description["data"], dict)
         and known.dtype == torch.int64
-        and all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in (known, *state.values()))
     )
     if not sound:
         raise ValueError("parts of the wrong kind")
     with torch.device("meta"):  # takes no memory, whatever sizes the file names
-        needed = restore(ours["model"], len(tokens), ours["block_size"]).state_dict()
+        needed = restore(description["model"], len(tokens), description["block_size"]).state_dict()
     if sum(tensor.numel() for tensor in needed.values()) > sum(tensor.numel() for tensor in state.values()):
         raise ValueError("fewer numbers than the model has")
-    model = restore(ours["model"], len(tokens), ours["block_size"])
+    model = restore(description["model"], len(tokens), description["block_size"])
     model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in state.items()}, strict=True)
     if any(tensor.dtype != state[PREFIX + name].dtype for name, tensor in model.state_dict().items()):
         raise ValueError("tensors of another type")
-    trained = TrainedModel(model, Vocabulary(tuple(tokens)), ours["settings"], step, known, ours["held_out"])
+    trained = TrainedModel(
+        model,
+        Vocabulary(tuple(tokens)),
+        description["settings"],
+        description["data"],
+        step,
+        known,
+        description["held_out"],
+    )
     with torch.inference_mode():
         logits = trained.logits(torch.zeros(1, trained.block_size, dtype=torch.int64))
     if logits.shape != (1, len(tokens)):

@@ -1,0 +1,28 @@
+"""Files that are either the old one or the new one, whatever happens while they are written."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replace(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; when the block ends without an error, that file takes its place.
+
+    A rename within a folder is atomic on every file system, and a file that is synced first is never empty after it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole UTF-8 file."""
+    with replace(path) as beside:
+        beside.write_text(text, encoding="utf-8")

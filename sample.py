@@ -30,9 +30,7 @@ def sample(nodes: DictConfig) -> None:
             from makemore.models import model_file
             from makemore.randomness import Stream, fresh_seed, generator
 
-        path = (
-            model_file.find_file(Path(settings.checkpoint)) if settings.checkpoint else model_file.find_newest(OUTPUTS)
-        )
+        path = model_file.find(settings.checkpoint, OUTPUTS)
         model = model_file.load(path)
         seed = fresh_seed() if settings.seed is None else settings.seed
         printed = 0

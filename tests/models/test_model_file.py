@@ -164,11 +164,11 @@ def test_a_folder_stands_for_its_model(tmp_path: Path) -> None:
 
 def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     with refused(tmp_path):
-        model_file.find_newest(tmp_path)
+        model_file.find(None, tmp_path)
     for name, at in (("a/1", 300), ("multirun/b/2", 400), ("c/3", 200)):
         (tmp_path / name).mkdir(parents=True)
         os.utime(saved(tmp_path / name / model_file.NAME), (at, at))
-    assert model_file.find_newest(tmp_path) == tmp_path / "multirun/b/2" / model_file.NAME
+    assert model_file.find(None, tmp_path) == tmp_path / "multirun/b/2" / model_file.NAME
 
 
 def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from makemore.config.schema import TARGETS, AdamWConfig, DataConfig, ModelConfig, SampleConfig, Source, TrainConfig
+from makemore.config.schema import TARGETS, AdamWConfig, DataConfig, EvaluateConfig, ModelConfig, SampleConfig, Source, TrainConfig
 from makemore.errors import UnknownKeyError, UserError
 
 
@@ -27,6 +27,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="sample_schema", node=SampleConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
 
 
 def replayable(nodes: DictConfig) -> str:
@@ -96,6 +97,31 @@ def check_run(
     if config.distillation and config.model.fitted:
         raise UserError(f"distillation={config.distillation} is not for model={name}, which is fitted without steps")
     config.model.check(config)
+    return config
+
+
+def read_data(values: Mapping[str, Any]) -> DataConfig:
+    """The `data` part of a run's configuration from plain values, as a model file has them.
+
+    Raises:
+        UserError: a key is missing or out of range.
+        OmegaConfBaseException: a value has the wrong type.
+    """
+    data: DataConfig = _check(OmegaConf.merge(OmegaConf.structured(DataConfig), values))
+    _check_data(data)
+    return data
+
+
+def check_evaluate(nodes: DictConfig) -> EvaluateConfig:
+    """The settings of `evaluate.py`, every key present and within its limits.
+
+    Raises:
+        UserError: a key is missing or out of range.
+    """
+    _require_schema(nodes, EvaluateConfig)
+    config: EvaluateConfig = _check(nodes)
+    if config.data is not None:
+        _check_data(config.data)
     return config
 
 

@@ -187,3 +187,13 @@ class SampleConfig:
     novel: bool = MISSING
     mark_known: bool = MISSING
     max_length: int = number(at_least=1)
+
+
+@dataclass
+class EvaluateConfig:
+    """Everything that `evaluate.py` takes; of `data`, `source`, `path` and `unique` count."""
+
+    checkpoint: str | None = MISSING
+    data: DataConfig | None = None
+    words: list[str] = MISSING
+    json: bool = MISSING

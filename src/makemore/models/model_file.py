@@ -161,12 +161,14 @@ def find_file(path: Path) -> Path:
     return path / NAME if is_folder else path
 
 
-def find_newest(outputs: Path) -> Path:
-    """The file of the run that wrote one last, whether a single run or part of a sweep.
+def find(checkpoint: str | None, outputs: Path) -> Path:
+    """The file of a model that a script was given, or of the run that wrote one last, alone or in a sweep.
 
     Raises:
-        UserError: no run has left one.
+        UserError: there is none.
     """
+    if checkpoint is not None:
+        return find_file(Path(checkpoint))
     found = list(outputs.rglob(NAME))
     if not found:
         raise UserError(

@@ -1,0 +1,126 @@
+"""Kill runs at random moments, resume them, and compare them with runs that nobody killed.
+
+    python -m benchmarks.soak [--kills 200] [--seed 1]
+
+Each of the settings below is trained once in peace. Then the same command is killed (SIGKILL) at a random moment, resumed
+with `resume=FOLDER`, killed again, and so on until it ends. Everything that both leave must be equal: the model file,
+the weights and optimizer of the last state, metrics but for times, `loss.png`, samples, and TensorBoard's charts.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from benchmarks import measuring
+
+TRAIN = Path(__file__).parent.parent / "train.py"
+SETTINGS = {
+    "lecture": ("steps=60000",),
+    "dropout": ("steps=6000", "optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.2"),
+    "epochs": ("steps=40000", "data.replacement=false", "steps_per_execution=37", "eval_every=1000"),
+    "momentum": ("steps=8000", "optimizer.momentum=0.9", "schedule=cosine", "model.gradients=closed_form"),
+    "distilled": ("steps=1500", "distillation=0.5", "optimizer=adamw", "data.block_size=5"),
+    "wavenet": ("steps=1500", "model=wavenet", "data.block_size=8"),
+    "diagnosed": ("steps=2500", "callbacks=[default,saturation,scales,update_ratio]"),
+}
+# Files that must be equal, byte for byte.
+SAME_BYTES = ("best.safetensors", "samples.txt", "loss.png")
+# Metrics that a clock has a part in.
+TIMES = ("fit_seconds", "examples_per_second")
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A run in the background; it saves its state ten times as often as usual."""
+    command = [sys.executable, str(TRAIN), *arguments]
+    output = (folder.parent / f"{folder.name}.log").open("a")
+    return subprocess.Popen(command, cwd=folder.parent, stdout=output, stderr=output, text=True)
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """What differs between two runs."""
+    different = [name for name in SAME_BYTES if (one / name).read_bytes() != (other / name).read_bytes()]
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, other)]
+    different += [f"metrics.{key}" for key in metrics[0] if key not in TIMES and metrics[0][key] != metrics[1].get(key)]
+    states = [torch.load(run / "last.ckpt", weights_only=True) for run in (one, other)]
+    different += [f"last.ckpt {part}" for part in ("state_dict", "optimizer_states") if not equal(*(s[part] for s in states))]
+    charts = [read_charts(run) for run in (one, other)]
+    return different + [f"chart {tag}" for tag in charts[0] if charts[0][tag] != charts[1].get(tag)]
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two nested states are equal, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def read_charts(run: Path) -> dict[str, list[tuple[int, str]]]:
+    """The points of TensorBoard's charts, as texts, so that NaN equals NaN."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(each.step, repr(each.value)) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def soak(folder: Path, overrides: tuple[str, ...], whole: float, chance: random.Random) -> int:
+    """Runs, kills and resumes until the run ends; returns how often it was killed."""
+    arguments = [*overrides, f"hydra.run.dir={folder}"]
+    for kills in range(1000):
+        process = start(folder, *arguments)
+        try:
+            code = process.wait(chance.uniform(0.3 * whole, whole))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        else:
+            if code != 0:
+                raise SystemExit(f"{folder}: exit code {code}; see {folder}.log")
+            return kills
+        if (folder / "config.yaml").exists():
+            arguments = [f"resume={folder}"]
+    raise SystemExit(f"{folder}: never ended")
+
+
+def main() -> None:
+    """Prints a line for each run; writes results/soak.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    kills, rows = 0, list[dict[str, Any]]()
+    with tempfile.TemporaryDirectory() as place:
+        seconds = {}
+        for name, overrides in SETTINGS.items():
+            began = time.monotonic()
+            if start(Path(place, name), *overrides, f"hydra.run.dir={Path(place, name)}").wait() != 0:
+                raise SystemExit(Path(place, f"{name}.log").read_text())
+            seconds[name] = time.monotonic() - began
+        while kills < options.kills:
+            name = list(SETTINGS)[len(rows) % len(SETTINGS)]
+            folder = Path(place, f"{name}-{len(rows)}")
+            killed = soak(folder, SETTINGS[name], seconds[name], chance)
+            different = compare(Path(place, name), folder)
+            kills += killed
+            rows.append({"settings": name, "kills": killed, "different": different})
+            print(f"{name:<10} killed {killed:>2} times   {', '.join(different) or 'equal'}   ({kills} kills)", flush=True)
+    wrong = sum(bool(row["different"]) for row in rows)
+    print(f"{len(rows)} runs, {kills} kills, {wrong} different")
+    measuring.keep("soak", {"kills": kills, "runs": len(rows), "different": wrong, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Measure a trained model: `python evaluate.py` uses the newest run. `python evaluate.py --help` lists every key."""
+
+import json
+from pathlib import Path
+
+try:
+    import hydra
+    from omegaconf import DictConfig
+
+    from makemore.cli import main as cli
+    from makemore.config import compose
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
+    ) from None
+
+CONF = Path(__file__).parent.resolve() / "conf"
+OUTPUTS = Path("outputs")
+compose.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def evaluate(nodes: DictConfig) -> None:
+    """Prints losses in nats per character."""
+    with cli.job():
+        settings = compose.check_evaluate(nodes)
+        with cli.heavy_imports():
+            from makemore.inference import evaluation
+            from makemore.models import model_file
+
+        path = model_file.find(settings.checkpoint, OUTPUTS)
+        trained = model_file.load(path)
+        result = {"checkpoint": str(path), "steps": trained.step}
+        if settings.data is not None or not settings.words:
+            result["losses"] = evaluation.measure_documents(trained, settings.data)
+        if settings.words:
+            result["words"] = evaluation.measure_words(trained, settings.words)
+        print(json.dumps(result, indent=2) if settings.json else evaluation.format_result(trained, result))
+
+
+if __name__ == "__main__":
+    cli.main(evaluate, CONF, "evaluate")

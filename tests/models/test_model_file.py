@@ -40,7 +40,7 @@ def wavenet() -> LanguageModel:
 def ngram() -> LanguageModel:
     windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
     model = build("ngram", 4, 2, smoothing=Smoothing.kneser_ney, k=1.0, discount=None)
-    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], windows, windows, windows))
+    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], ([], [], []), windows, windows, windows))
     return model
 
 

@@ -24,7 +24,6 @@ nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's 
 context (`estimated_discounts`).
 """
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -73,14 +72,12 @@ def fit(
     *,
     k: float = 1.0,
     discount: float | None = None,
-    block: int = BLOCK,
 ) -> Model:
     """Counts the examples, at least one, and smooths the counts.
 
-    `k` is what `add_k` adds to each count; `discount` is D of `kneser_ney`, None to estimate it; `block` is how many
-    examples are counted at a time, at first.
+    `k` is what `add_k` adds to each count; `discount` is D of `kneser_ney`, None to estimate it.
     """
-    at, counts = distinct_ngrams(windows, vocabulary, block)
+    at, counts = distinct_ngrams(windows, vocabulary)
     keys, nodes = trie(windows, vocabulary, at)
     levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
     if smoothing is Smoothing.kneser_ney:
@@ -112,7 +109,7 @@ def fit(
     )
 
 
-def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tensor, Tensor]:
+def distinct_ngrams(windows: Windows, vocabulary: int) -> tuple[Tensor, Tensor]:
     """One place for each distinct n-gram, a context with its target, and how often it occurs.
 
     The examples are merged into the table block by block. A block is as long as the table when that has outgrown it, so
@@ -125,7 +122,7 @@ def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tens
     at = counts = torch.empty(0, dtype=torch.int64)
     first = 0
     while first < len(windows):
-        last = first + max(block, len(at))
+        last = first + max(BLOCK, len(at))
         new = windows.positions[first:last].long()
         at, counts = torch.cat([at, new]), torch.cat([counts, torch.ones_like(new)])  # (table + block,) each
         ranks, order = sort_keys(windows, vocabulary, at).sort(stable=True)
@@ -247,36 +244,3 @@ def lookup(model: Model, contexts: Tensor) -> Tensor:
         at = torch.searchsorted(model.keys, keys).clamp_(max=len(model.keys) - 1)
         nodes.append(torch.where(model.keys[at] == keys, at + 1, -1))
     return torch.stack(nodes, dim=1)
-
-
-def contexts_seen(model: Model) -> list[tuple[int, int]]:
-    """For contexts of 0, 1, ... tokens: how many were seen, and how many sequences of that length there are."""
-    vocabulary = int(model.V)
-    ends = [0, 1]  # before these nodes the contexts of one length end
-    while ends[-1] < len(model.backoff):
-        children = int(torch.searchsorted(model.keys, ends[-1] * vocabulary))  # of all nodes up to here
-        if 1 + children <= ends[-1]:
-            raise ValueError("contexts that belong to none that is shorter")
-        ends.append(1 + children)
-    return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
-
-
-def check(model: Model, vocabulary: int, block_size: int) -> None:
-    """Raises ValueError unless a loaded model is one, so that looking up a context stays within its tensors."""
-    nodes, pairs = len(model.backoff), len(model.values)
-    sound = (
-        all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
-        and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
-        and not model.targets.dtype.is_floating_point
-        and not model.targets.dtype.is_complex
-        and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
-        and int(model.V) == vocabulary
-        and [len(part) for part in (model.keys, model.starts, model.targets)] == [nodes - 1, nodes + 1, pairs]
-        and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
-        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
-        and bool((model.values >= 0).all() and (model.backoff >= 0).all())
-        and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
-        and len(contexts_seen(model)) == block_size + 1
-    )
-    if not sound:
-        raise ValueError("the parts of an n-gram model do not fit together")

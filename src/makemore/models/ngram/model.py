@@ -22,7 +22,6 @@ class Model(LanguageModel):
         for name in counts.Model._fields:
             self.register_buffer(name, torch.empty(0))
         self.register_load_state_dict_pre_hook(self._take_sizes)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(lambda *_: counts.check(self.counts, vocabulary, block_size))  # type: ignore[no-untyped-call]
 
     @property
     def counts(self) -> counts.Model:

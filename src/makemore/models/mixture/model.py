@@ -24,7 +24,6 @@ class Model(LanguageModel):
         self.weights: Tensor
         self.register_buffer("weights", torch.empty(len(config.members), dtype=torch.float64))
         # In a run these are paths, which `fit` reads; in a checkpoint they are descriptions.
-        self.register_load_state_dict_post_hook(lambda *_: self._check_weights())  # type: ignore[no-untyped-call]
         described = [member for member in config.members if not isinstance(member, str)]
         self.members = nn.ModuleList(
             model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described
@@ -36,7 +35,7 @@ class Model(LanguageModel):
         Raises:
             UserError: a member learned from other documents.
         """
-        trained = members.load(self.config.members)
+        trained = members.load(tuple(self.config.members))
         members.check_data(self.config.members, trained, data)
         self.members = nn.ModuleList(member.model for member in trained)
         self.requires_grad_(False)  # nothing moves its members
@@ -53,9 +52,8 @@ class Model(LanguageModel):
         parts = []
         with evaluating(self):
             for batch in EvaluationBatches(data.dev):
-                for first in range(0, len(batch.targets), rows):
-                    targets = batch.targets[first : first + rows]  # (rows,)
-                    log_p = self.log_probabilities(batch.contexts[first : first + rows])
+                for contexts, targets in zip(*(torch.split(part, rows) for part in batch), strict=True):
+                    log_p = self.log_probabilities(contexts)  # (members, rows, vocabulary)
                     parts.append(log_p[:, torch.arange(len(targets)), targets])  # (members, rows)
         return torch.cat(parts, dim=1)
 
@@ -73,12 +71,6 @@ class Model(LanguageModel):
         """The members' numbers, and the weights but for one, which follows from the others."""
         sizes: list[int] = [member.size() for member in self.members]  # type: ignore[operator]
         return sum(sizes) + len(sizes) - 1
-
-    def _check_weights(self) -> None:
-        """After loading. Raises ValueError unless there is a weight for each member, and they are weights."""
-        sound = (self.weights >= 0).all() and (self.weights.sum() - 1).abs() < 1e-6
-        if len(self.weights) != len(self.members) or not sound:
-            raise ValueError("weights that do not go with the members")
 
     def describe(self) -> dict[str, Any]:
         """The configuration, with each member's description in place of its path."""

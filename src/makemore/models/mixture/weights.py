@@ -14,20 +14,11 @@ TOLERANCE = 1e-6
 
 
 def fit_weights(log_p: Tensor) -> Tensor:
-    """The weights under which examples are likeliest.
-
-    Args:
-        log_p: (members, examples) each member's log-probability of each example's target.
-
-    Returns:
-        (members,) float64 that sum to 1.
-    """
+    """The weights, (members,) float64, from each member's log-probability of each target, (members, examples)."""
     log_p = log_p.double()
     # An example to which every member gives no probability does not affect the weights.
     log_p = log_p[:, log_p.isfinite().any(0)]
     weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
-    if log_p.shape[1] == 0:
-        return weights
     for _ in range(STEPS):
         shares = (log_p + weights.log().unsqueeze(1)).softmax(0)  # (members, examples)
         new = shares.mean(1)

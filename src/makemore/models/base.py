@@ -5,13 +5,12 @@ A model extends `LanguageModel` and defines `forward`. Everything else has a def
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict
-from enum import Enum
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from makemore.config.schema import ModelConfig
@@ -100,11 +99,10 @@ class LanguageModel(nn.Module):
         def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
             found[name] = output
 
-        tanhs = {name: module for name, module in self.named_modules() if isinstance(module, nn.Tanh)}
-        hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs.items()]
+        tanhs = [(name, module) for name, module in self.named_modules() if isinstance(module, nn.Tanh)]
+        hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs]
         try:
-            if hooks:
-                self(contexts)
+            self(contexts)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -122,14 +120,8 @@ class LanguageModel(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain values, from which the model can be built again before its state is loaded."""
-        return asdict(self.config, dict_factory=lambda items: {key: _plain(value) for key, value in items})
-
-
-def _plain(value: Any) -> Any:
-    """A choice by its value, inside lists too."""
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return value.value if isinstance(value, Enum) else value
+        description: Any = OmegaConf.to_container(OmegaConf.structured(self.config), enum_to_str=True)
+        return description  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ The only network whose best weights are known: with c(h, w) the counts of pairs,
 softmax(W[h]) = c(h, .) / c(h), so gradient descent arrives where counting begins.
 """
 
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,11 @@ class Model(LanguageModel):
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
         self.W = nn.Parameter(torch.empty(vocabulary, vocabulary))
-        self._gradient: Tensor | None = None
+
+    @cached_property
+    def _gradient(self) -> Tensor:
+        """Made at the first step, when W is on its device."""
+        return torch.zeros_like(self.W)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draws every entry from the standard normal distribution, as lecture 1 does."""
@@ -36,8 +42,6 @@ class Model(LanguageModel):
 
         q is the one-hot row of the target, or a row of `soft`.
         """
-        if self._gradient is None:
-            self._gradient = torch.zeros_like(self.W)
         self.W.grad = self._gradient  # every time, because Lightning removes it now and then
         with torch.inference_mode():
             last, y = contexts[:, -1], targets.unsqueeze(1)  # (B,), (B, 1)

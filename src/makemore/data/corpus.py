@@ -42,8 +42,7 @@ def locate(data: DataConfig) -> Path:
 def read(path: Path) -> list[str]:
     """The documents of a UTF-8 text file: its lines without surrounding white space, the empty ones left out.
 
-    Raises:
-        UserError: the file is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
+    Raises UserError if it is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
     """
     wanted = "name a UTF-8 text file, a document a line"
     try:

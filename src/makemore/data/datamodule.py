@@ -24,11 +24,7 @@ class WindowDataModule(L.LightningDataModule):
         self.deal([1], "cpu")
 
     def setup(self, stage: str | None = None) -> None:
-        """Builds the windows; a second call changes nothing.
-
-        Raises:
-            UserError: the file or the split is not usable.
-        """
+        """Reads the documents and builds their windows; a second call, which is Lightning's, changes nothing."""
         if not hasattr(self, "dataset"):
             self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
@@ -37,14 +33,8 @@ class WindowDataModule(L.LightningDataModule):
         self._counts, self._device = counts, device
 
     def train_dataloader(self) -> Minibatches:
-        return Minibatches(
-            self.dataset.train,
-            batch_size=self.config.batch_size,
-            replacement=self.config.replacement,
-            counts=self._counts,
-            seed=self.seed,
-            device=self._device,
-        )
+        windows, c = self.dataset.train.to(self._device), self.config
+        return Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed)
 
     def val_dataloader(self) -> EvaluationBatches:
         return self.evaluation(self.dataset.dev)

@@ -19,8 +19,7 @@ from makemore.errors import UserError
 def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
     """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut by three shares where the lecture cuts.
 
-    Raises:
-        UserError: a part is left with no document.
+    Raises UserError if a part is left with no document.
     """
     shuffled = list(documents)
     random.Random(seed).shuffle(shuffled)
@@ -61,12 +60,9 @@ _read: dict[str, Documents] = {}
 
 
 def read_documents(data: DataConfig) -> Documents:
-    """Reads the documents and splits them; a second call with the same file and split reads nothing again.
+    """Reads the documents and splits them; raises UserError if the file or the split is not usable.
 
-    A sweep reads before it forks its runs, so that they share the documents.
-
-    Raises:
-        UserError: the file or the split is not usable.
+    A second call with the same file and split reads nothing: a sweep reads before it forks its runs, which share this.
     """
     same = repr(replace(data, block_size=0, batch_size=0, replacement=False))
     if same in _read:

@@ -38,8 +38,7 @@ class Vocabulary:
     def encode(self, documents: Sequence[str]) -> Ids:
         """All documents as one stream of ids, a boundary (0) after each. (characters + documents,)
 
-        Raises:
-            UserError: a character is not in the vocabulary.
+        Raises UserError if a character is not in the vocabulary.
         """
         text = BOUNDARY.join(documents) + BOUNDARY
         id_of_code_point = np.full(sys.maxunicode + 1, -1, dtype=np.int32)

@@ -41,20 +41,14 @@ class LanguageModel(nn.Module):
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
 
     def fit(self, data: Dataset) -> None:
-        """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this.
-
-        Raises:
-            UserError: the model does not go with the data.
-        """
+        """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this."""
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean loss of one minibatch, in nats per token; leaves gradients in the parameters' `.grad`.
 
-        Args:
-            contexts: (B, block_size) int64 ids.
-            targets: (B,) int64 ids.
-            soft: (B, vocabulary) distributions to learn in place of the targets, as in distillation. The gradients are
-                those of the cross-entropy to these; the loss returned is still the next token's.
+        Contexts are (B, block_size) and targets (B,). `soft` are distributions (B, vocabulary) to learn in place of the
+        targets, as in distillation: the gradients are then those of the cross-entropy to these, and the loss returned
+        is still the next token's.
         """
         logits = self(contexts)  # (B, vocabulary)
         loss = F.cross_entropy(logits, targets)

@@ -68,11 +68,7 @@ class TrainedModel:
 
 
 def load(path: Path) -> TrainedModel:
-    """Reads a model from a run's checkpoint, or from its folder, onto the CPU.
-
-    Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this project.
-    """
+    """Reads a model from a run's checkpoint or folder onto the CPU. Raises UserError if it cannot be read."""
     path = find_file(path)
     foreign = UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")
     damaged = UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
@@ -81,6 +77,8 @@ def load(path: Path) -> TrainedModel:
             if archive.testzip() is not None:  # `torch.load` does not compare checksums
                 raise damaged
         content = torch.load(path, map_location="cpu", weights_only=True)
+        ours = content.get(KEY)
+        given = ours.get("format")
     except FileNotFoundError:
         raise UserError(f"checkpoint={path}: there is no such file; name a run's {BEST} or its folder") from None
     except OSError as error:
@@ -89,11 +87,8 @@ def load(path: Path) -> TrainedModel:
         raise damaged from None
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise foreign from error  # whatever the unpickler makes of an archive that this project did not write
-    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
-        raise foreign
-    ours = content[KEY]
-    if ours.get("format") != FORMAT:
-        raise UserError(f"checkpoint={path} has format {ours.get('format')}; this version of makemore reads {FORMAT}")
+    if given != FORMAT:
+        raise UserError(f"checkpoint={path} has format {given}; this version of makemore reads {FORMAT}")
     try:
         vocabulary = Vocabulary(tuple(ours["tokens"]))
         model = restore(ours["model"], len(vocabulary), ours["block_size"])
@@ -108,11 +103,7 @@ def load(path: Path) -> TrainedModel:
 
 
 def find_file(path: Path) -> Path:
-    """A checkpoint's own path; of a run's folder, the best checkpoint on dev, else the last.
-
-    Raises:
-        UserError: the folder has none.
-    """
+    """A checkpoint's own path; of a run's folder, the best checkpoint on dev, else the last; UserError if none."""
     if not os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
         return path
     for name in (BEST, LAST):
@@ -122,11 +113,7 @@ def find_file(path: Path) -> Path:
 
 
 def find_newest(outputs: Path) -> Path:
-    """The checkpoint of the run that wrote one last, whether a single run or part of a sweep.
-
-    Raises:
-        UserError: no run has left one.
-    """
+    """The checkpoint of the run that wrote one last, single or part of a sweep. Raises UserError if there is none."""
     checkpoints = [*outputs.rglob(BEST), *outputs.rglob(LAST)]
     if not checkpoints:
         raise UserError(

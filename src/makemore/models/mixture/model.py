@@ -11,7 +11,10 @@ from makemore.models import model_file
 from makemore.models.base import LanguageModel, evaluating, rows_at_once
 from makemore.models.mixture import members
 from makemore.models.mixture.config import Config
-from makemore.models.mixture.weights import fit_weights
+
+# Steps of expectation-maximization at most; it ends when no weight moves by more than the tolerance.
+STEPS = 1000
+TOLERANCE = 1e-6
 
 
 class Model(LanguageModel):
@@ -30,11 +33,7 @@ class Model(LanguageModel):
         )
 
     def fit(self, data: Dataset) -> None:
-        """Takes the weights that are given, or fits them to dev.
-
-        Raises:
-            UserError: a member learned from other documents.
-        """
+        """Takes the weights that are given, or fits them to dev."""
         trained = members.load(tuple(self.config.members))
         members.check_data(self.config.members, trained, data)
         self.members = nn.ModuleList(member.model for member in trained)
@@ -76,3 +75,24 @@ class Model(LanguageModel):
         """The configuration, with each member's description in place of its path."""
         parts = [{"model": member.describe(), "block_size": member.block_size} for member in self.members]  # type: ignore[operator]
         return super().describe() | {"members": parts}
+
+
+def fit_weights(log_p: Tensor) -> Tensor:
+    """The weights under which held-out text is likeliest: positive, summing to 1. (members, examples) -> (members,)
+
+    Found from each member's log-probability of each target by expectation-maximization (Dempster, Laird and Rubin 1977;
+    for language models Jelinek and Mercer 1980): each example is shared among the members in proportion to how likely
+    each made it, and a member's new weight is its share of all examples. No step lowers the likelihood.
+    """
+    log_p = log_p.double()
+    # An example to which every member gives no probability does not affect the weights.
+    log_p = log_p[:, log_p.isfinite().any(0)]
+    weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
+    for _ in range(STEPS):
+        shares = (log_p + weights.log().unsqueeze(1)).softmax(0)  # (members, examples)
+        new = shares.mean(1)
+        moved = (new - weights).abs().max()
+        weights = new
+        if moved < TOLERANCE:
+            break
+    return weights

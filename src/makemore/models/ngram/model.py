@@ -52,5 +52,4 @@ class Model(LanguageModel):
     def _take_sizes(self, module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
         """Before loading: how many n-grams there are is known only from the state."""
         for name in counts.Model._fields:
-            if prefix + name in state:
-                setattr(self, name, torch.empty_like(state[prefix + name]))
+            setattr(self, name, torch.empty_like(state[prefix + name]))

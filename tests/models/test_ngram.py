@@ -240,7 +240,7 @@ def test_orders_beyond_64_bits_count_right(block_size: int) -> None:
         assert row[w].item() == pytest.approx(expected(context, w), abs=1e-12)
 
 
-def test_a_trigram_over_20_000_words_is_sparse_and_computed_in_parts() -> None:
+def test_a_trigram_over_20_000_words_is_sparse() -> None:
     g = torch.Generator().manual_seed(1)
     words = (20_000 ** torch.rand(200_000, generator=g)).to(torch.int16)  # the commonest first, as in Zipf's law
     windows = Windows(words, torch.arange(2, len(words), dtype=torch.int32), 2)
@@ -248,11 +248,9 @@ def test_a_trigram_over_20_000_words_is_sparse_and_computed_in_parts() -> None:
     assert len(model.values) < 3 * len(windows) < 20_000**3 / 10**7
     contexts, _ = windows.gather(torch.arange(100))
     contexts[:50, 0] = torch.randint(20_000, (50,), generator=g)
-    assert len(contexts) * 20_000 > ngram.BUDGET
     logits = ngram.logits(model, contexts)
     sums = logits.double().exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
-    torch.testing.assert_close(logits, ngram.probabilities(model, contexts).log().float())
 
 
 def test_emma_by_hand() -> None:

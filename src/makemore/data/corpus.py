@@ -40,10 +40,7 @@ def locate(data: DataConfig) -> Path:
 
 
 def read(path: Path) -> list[str]:
-    """The documents of a UTF-8 text file: its lines without surrounding white space, the empty ones left out.
-
-    Raises UserError if it is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
-    """
+    """The documents of a UTF-8 text file: its stripped lines, the empty ones left out. Raises UserError if unusable."""
     wanted = "name a UTF-8 text file, a document a line"
     try:
         raw = path.read_bytes()

@@ -40,5 +40,4 @@ class WindowDataModule(L.LightningDataModule):
         return self.evaluation(self.dataset.dev)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
-        """Batches that cover some windows once."""
         return EvaluationBatches(windows.to(self._device))

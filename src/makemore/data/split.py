@@ -17,10 +17,7 @@ from makemore.errors import UserError
 
 
 def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut by three shares where the lecture cuts.
-
-    Raises UserError if a part is left with no document.
-    """
+    """Train, dev and test: one shuffle by `random.Random(seed)`, cut as in the lecture. UserError if one is empty."""
     shuffled = list(documents)
     random.Random(seed).shuffle(shuffled)
     # The nudge undoes sums like 0.7 + 0.2 = 0.8999..., which would cut one document short.

@@ -36,10 +36,7 @@ class Vocabulary:
         return np.int16 if len(self) <= 2**15 else np.int32
 
     def encode(self, documents: Sequence[str]) -> Ids:
-        """All documents as one stream of ids, a boundary (0) after each. (characters + documents,)
-
-        Raises UserError if a character is not in the vocabulary.
-        """
+        """All documents as one stream of ids, a boundary (0) after each; raises UserError for an unknown character."""
         text = BOUNDARY.join(documents) + BOUNDARY
         id_of_code_point = np.full(sys.maxunicode + 1, -1, dtype=np.int32)
         id_of_code_point[[ord(token) for token in self.tokens]] = np.arange(len(self))
@@ -53,7 +50,6 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a sequence of ids."""
         return "".join(self.tokens[i] for i in ids)
 
     def label(self, index: int) -> str:

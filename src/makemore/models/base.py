@@ -66,17 +66,11 @@ class LanguageModel(nn.Module):
         return None
 
     def operations(self, rows: int) -> int:
-        """Multiplications and additions in a training step of `rows` examples.
-
-        By default each entry of a matrix counts once per row forward and twice backward.
-        """
+        """Multiplications and additions in a training step: an entry of a matrix counts once a row, and twice back."""
         return 6 * rows * sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Prepares the fastest way to compute training steps of `rows` examples, and names it.
-
-        Called once, before training. None of it may change what is learned, except for rounding.
-        """
+        """Prepares the fastest way to compute training steps of `rows` examples, equal but for rounding; names it."""
         return "gradients by autograd"
 
     def embedding(self) -> Tensor | None:
@@ -114,8 +108,7 @@ class LanguageModel(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain values, from which the model can be built again before its state is loaded."""
-        description: Any = OmegaConf.to_container(OmegaConf.structured(self.config), enum_to_str=True)
-        return description  # type: ignore[no-any-return]
+        return OmegaConf.to_container(OmegaConf.structured(self.config), enum_to_str=True)  # type: ignore[return-value]
 
 
 @contextlib.contextmanager

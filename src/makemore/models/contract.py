@@ -14,8 +14,7 @@ from makemore.randomness import GlobalGenerator
 def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None:
     """Tries a model out on contexts (B, block_size) and targets (B,), without changing it.
 
-    Raises:
-        UserError: its logits or gradients cannot be computed, or a checkpoint could not be read back.
+    Raises UserError if its logits or gradients cannot be computed, or a checkpoint could not be read back.
     """
     path, shape = registry.FOLDER / model.config.name / "model.py", (len(contexts), model.vocabulary)
     with GlobalGenerator(0), registry.name_file(path):

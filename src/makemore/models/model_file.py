@@ -43,7 +43,6 @@ class TrainedModel:
 
     @property
     def block_size(self) -> int:
-        """Ids in a context."""
         return self.model.block_size
 
     def logits(self, contexts: Tensor) -> Tensor:

@@ -12,10 +12,6 @@ from makemore.models.base import LanguageModel, evaluating, rows_at_once
 from makemore.models.mixture import members
 from makemore.models.mixture.config import Config
 
-# Steps of expectation-maximization at most; it ends when no weight moves by more than the tolerance.
-STEPS = 1000
-TOLERANCE = 1e-6
-
 
 class Model(LanguageModel):
     """Holds its members whole, so that their own files are no longer needed."""
@@ -82,17 +78,18 @@ def fit_weights(log_p: Tensor) -> Tensor:
 
     Found from each member's log-probability of each target by expectation-maximization (Dempster, Laird and Rubin 1977;
     for language models Jelinek and Mercer 1980): each example is shared among the members in proportion to how likely
-    each made it, and a member's new weight is its share of all examples. No step lowers the likelihood.
+    each made it, and a member's new weight is its share of all examples. No step lowers the likelihood; it ends when no
+    weight moves by more than 1e-6.
     """
     log_p = log_p.double()
     # An example to which every member gives no probability does not affect the weights.
     log_p = log_p[:, log_p.isfinite().any(0)]
     weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
-    for _ in range(STEPS):
+    for _ in range(1000):
         shares = (log_p + weights.log().unsqueeze(1)).softmax(0)  # (members, examples)
         new = shares.mean(1)
         moved = (new - weights).abs().max()
         weights = new
-        if moved < TOLERANCE:
+        if moved < 1e-6:
             break
     return weights

@@ -35,8 +35,6 @@ from makemore.models.ngram.config import Smoothing
 
 # Examples counted at a time, at first: 2**20 take about 100 MiB.
 BLOCK = 2**20
-# Probabilities computed at a time: 2**20 take 8 MiB, and the pairs that go into them a few times that at most.
-BUDGET = 2**20
 # D where a text is too small to estimate it: a usual choice for any text.
 FALLBACK = 0.75
 
@@ -66,17 +64,9 @@ class Level(NamedTuple):
 
 
 def fit(
-    windows: Windows,
-    vocabulary: int,
-    smoothing: Smoothing,
-    *,
-    k: float = 1.0,
-    discount: float | None = None,
+    windows: Windows, vocabulary: int, smoothing: Smoothing, *, k: float = 1.0, discount: float | None = None
 ) -> Model:
-    """Counts the examples, at least one, and smooths the counts.
-
-    `k` is what `add_k` adds to each count; `discount` is D of `kneser_ney`, None to estimate it.
-    """
+    """Counts the examples and smooths the counts: `k` is of add_k, `discount` D of kneser_ney, None to estimate it."""
     at, counts = distinct_ngrams(windows, vocabulary)
     keys, nodes = trie(windows, vocabulary, at)
     levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
@@ -199,16 +189,11 @@ def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
 
 def logits(model: Model, contexts: Tensor) -> Tensor:
     """Log-probabilities of the next token. (B, block_size) int64 -> (B, vocabulary) float32"""
-    vocabulary, block_size = int(model.V), contexts.shape[1]
-    out = torch.empty(len(contexts), vocabulary, device=contexts.device)
-    rows = max(1, BUDGET // (vocabulary * block_size))
-    for some, its in zip(torch.split(contexts, rows), torch.split(out, rows), strict=True):
-        its.copy_(probabilities(model, some).log_())
-    return out
+    return probabilities(model, contexts).log_().float()
 
 
 def probabilities(model: Model, contexts: Tensor) -> Tensor:
-    """The next token's distribution, all rows at once. (B, block_size) -> (B, vocabulary) float64
+    """The next token's distribution. (B, block_size) -> (B, vocabulary) float64
 
     Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
     """

@@ -25,7 +25,6 @@ class Model(LanguageModel):
 
     @property
     def counts(self) -> counts.Model:
-        """The counts, as the functions of `counts` take them."""
         return counts.Model(*(getattr(self, name) for name in counts.Model._fields))
 
     def fit(self, data: Dataset) -> None:

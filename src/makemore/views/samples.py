@@ -40,7 +40,7 @@ class Samples(L.Callback):
         if not writers(trainer) or math.isnan(pl_module.dev_losses[pl_module.steps_taken]):
             return
         with evaluating(pl_module.model):
-            text = "\n".join(f"    {name}" for name in self._draw(pl_module.trained()))
+            text = "\n".join(f"    {name}" for name in self._draw(pl_module.export()))
         for writer in writers(trainer):
             writer.add_text("samples", text, global_step=pl_module.steps_taken)
 

@@ -15,8 +15,7 @@ from makemore.views.show import show, writers
 
 # Latin, Cyrillic and Greek, without accents.
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
-# More labels than this would cover each other.
-MOST_LABELS = 300
+MOST_LABELS = 300  # more would cover each other
 
 
 class Embedding(L.Callback):
@@ -70,7 +69,7 @@ def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
     if dimensions == 1:
         ids = torch.arange(tokens).to(C)
         return torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ["C[:, 0]", "id"]
-    if dimensions == 2 or tokens < 2:
+    if dimensions == 2:
         return C[:, :2], "embedding C (its own two dimensions)", ["C[:, 0]", "C[:, 1]"]
     centred = C - C.mean(dim=0)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -78,8 +77,5 @@ def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
     signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
     shares = 100 * singular.square() / singular.square().sum()
     title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
-    return (
-        centred @ (directions * signs)[:2].T,
-        title,
-        [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)],
-    )
+    names = [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)]
+    return centred @ (directions * signs)[:2].T, title, names

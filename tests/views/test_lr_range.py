@@ -13,7 +13,7 @@ from makemore.errors import UserError
 from makemore.views import lr_range
 from makemore.views.lr_range import LRRange, analyze
 from makemore.views.style import Values
-from tests.views.observe import Counts, Network, Observed
+from tests.views.observe import Network, Observed
 
 RATES = np.logspace(-3, 0, 1000)
 
@@ -133,7 +133,3 @@ def test_only_a_growing_rate_of_a_model_that_takes_steps_can_be_examined() -> No
             LRRange().check(config)
     with pytest.raises(UserError, match="model=some"):
         LRRange().check(growing(0.001, 1, fitted=True))
-
-
-def test_a_fitted_model_is_left_alone(tmp_path: Path) -> None:
-    assert Observed(tmp_path, Counts(), LRRange()).fit().files == set()

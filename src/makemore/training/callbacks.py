@@ -1,6 +1,6 @@
 """What every run has: the schedule, a progress line, the chart of the loss, the best checkpoint, the results.
 
-All of them count optimizer steps, never Lightning's batches. Hooks take `pl_module: Any`: it is a `LanguageModule`.
+All count optimizer steps, never Lightning's batches; `pl_module` is a `LanguageModule`.
 """
 
 import json

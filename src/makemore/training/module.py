@@ -67,10 +67,10 @@ class LanguageModule(L.LightningModule):
         self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
-        """Takes one optimizer step for each of the K minibatches, or fits the model.
+        """Takes one optimizer step for each of the K minibatches; or fits the model, and returns None.
 
-        Returns `losses`: (K,) each minibatch's loss before its step, in nats per token; None for a fitted model. If a
-        loss is not a number the run has diverged: the losses end with that one, the steps after it do not count.
+        Returns `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the
+        run has diverged: the losses end with that one, the steps after it do not count.
         """
         if self.model.config.fitted:
             self.model.fit(self.data)
@@ -100,8 +100,7 @@ class LanguageModule(L.LightningModule):
             tracker.completed += steps
 
     def on_validation_epoch_start(self) -> None:
-        self._dev_sum = 0.0
-        self._dev_count = 0
+        self._dev_sum, self._dev_count = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._dev_sum += sum_losses(self.model, batch).item()

@@ -88,7 +88,6 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
             log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))

@@ -13,8 +13,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.views import style
 from makemore.views.show import show, writers
 
-# Latin, Cyrillic and Greek, without accents.
-VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
+VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 MOST_LABELS = 300  # more would cover each other
 
 
@@ -59,7 +58,6 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
 
 
 def is_vowel(character: str) -> bool:
-    """Whether a letter of a common alphabet, with or without accents, is a vowel."""
     return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 

@@ -56,14 +56,11 @@ class LRRange(L.Callback):
             )
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        if outputs:
-            losses = outputs["losses"].tolist()  # (K,), fewer if the run diverged
-            self._losses += losses
-            self._rates += pl_module.learning_rates[: len(losses)]
+        losses = outputs["losses"].tolist()  # (K,), fewer if the run diverged
+        self._losses += losses
+        self._rates += pl_module.learning_rates[: len(losses)]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if not self._rates:
-            return
         curve = analyze(np.array(self._rates), np.array(self._losses))
         text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
         (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")

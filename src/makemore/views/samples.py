@@ -18,13 +18,9 @@ MOST_NAMES = 100_000
 
 
 class Samples(L.Callback):
-    """Draws names, always from the same random numbers, so that only the model makes a difference.
+    """Draws `n` names, always from the same random numbers, so that only the model makes a difference.
 
     `python sample.py checkpoint=RUN seed=SEED` prints the names of `samples.txt`.
-
-    Args:
-        n: how many names.
-        seed: of the random numbers.
     """
 
     def __init__(self, n: int, seed: int) -> None:

@@ -21,10 +21,8 @@ from makemore.views.show import log_scalars, show
 
 log = logging.getLogger(__name__)
 
-# Beyond it the slope of tanh, 1 - h^2, is below 0.06.
-SATURATED = 0.97
-# Enough examples that hardly a live unit is saturated for all of them, few enough to draw each as a row.
-EXAMPLES = 200
+SATURATED = 0.97  # beyond it the slope of tanh, 1 - h^2, is below 0.06
+EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, few enough to draw each as a row
 
 Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
 

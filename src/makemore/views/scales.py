@@ -34,8 +34,6 @@ Tensors = dict[str, Tensor]
 
 
 class Scales(L.Callback):
-    """Looks at the parameters and their gradients before, during and after training."""
-
     def __init__(self) -> None:
         self._steps: list[int] = []  # steps taken at each look
         self._sizes: tuple[Sizes, Sizes] = {}, {}  # of the parameters and of their gradients

@@ -7,7 +7,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract
     inference: sampling, evaluation
-    views: style, observed, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
+    views: style, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
     views: lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, module, callbacks, report, run
     sweeps: folder, pool, progress, command, job, table, figures, report

@@ -76,3 +76,9 @@ def test_a_run_takes_optimizer_schedule_logger_and_callback_from_anywhere(train:
 def test_an_optimizer_that_does_not_take_its_keys_is_refused(train: Train, few_names: Path) -> None:
     with refused("optimizer", "nesterov"):
         train("data=text", f"data.path={few_names}", "optimizer._target_=torch.optim.RMSprop", *QUIET)
+
+
+def test_a_misspelt_monitor_is_refused(train: Train, few_names: Path) -> None:
+    early = "+callbacks.early={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: dev_los}"
+    with refused("callbacks", "dev_los`", "dev_loss`"):
+        train("data=text", f"data.path={few_names}", "steps=4", early, *QUIET)

@@ -15,7 +15,7 @@ from tests.views.observe import VOCABULARY, Network, Observed
 
 def observe(folder: Path) -> Observed:
     observed = Observed(folder, Network(), Samples(n=3, seed=1))
-    observed.run.trained = lambda: SimpleNamespace(
+    observed.run.export = lambda: SimpleNamespace(
         logits=observed.run.model, vocabulary=VOCABULARY, block_size=3, known=torch.tensor([0])
     )
     return observed
@@ -27,7 +27,7 @@ def test_an_evaluation_shows_the_names_that_sampling_draws_in_eval_mode(tmp_path
     observed.call("on_validation_end")
     assert observed.run.model.training
     observed.run.model.eval()
-    names = [name for name, _ in sampling.sample(observed.run.trained(), 3, generator(1, Stream.sampling))]
+    names = [name for name, _ in sampling.sample(observed.run.export(), 3, generator(1, Stream.sampling))]
     (text,) = observed.events.Tensors("samples/text_summary")
     assert text.tensor_proto.string_val[0].decode() == "\n".join(f"    {name}" for name in names)
 

@@ -31,9 +31,8 @@ def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
     rows = rows_at_once(model.vocabulary, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     with evaluating(model):
-        for first in range(0, len(batch.targets), rows):
-            piece = slice(first, first + rows)
-            total += F.cross_entropy(model(batch.contexts[piece]), batch.targets[piece], reduction="sum")
+        for contexts, targets in zip(torch.split(batch.contexts, rows), torch.split(batch.targets, rows), strict=True):
+            total += F.cross_entropy(model(contexts), targets, reduction="sum")
     return total
 
 

@@ -10,10 +10,8 @@ from makemore.data.split import fingerprint
 from makemore.errors import UserError
 from makemore.models.model_file import TrainedModel
 
-# Names drawn together: more are no faster, and fewer logits fit in the cache.
-BATCH = 2048
-# Known names in a row after which the search for a new one is given up.
-PATIENCE = 10_000
+BATCH = 2048  # names drawn together: more are no faster
+PATIENCE = 10_000  # known names in a row after which the search for a new one is given up
 
 
 def sample(
@@ -27,7 +25,7 @@ def sample(
     max_length: int = 200,
     novel: bool = False,
 ) -> Iterator[tuple[str, bool]]:
-    """Draws `n` names.
+    """Draws `n` names; yields each, and whether it is among the model's training documents.
 
     Args:
         model: what to draw from.
@@ -37,38 +35,26 @@ def sample(
         temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer characters get their turn.
         top_k: draw among the k likeliest characters only; None among all.
         max_length: characters, the prefix included, at which a name that has not ended is cut.
-        novel: only names that are not among the model's training documents; gives up after `PATIENCE` others in a row.
+        novel: only names that are not among the training documents; gives up after `PATIENCE` others in a row.
 
-    Yields:
-        Each name, and whether it is among the training documents.
-
-    Raises:
-        UserError: the prefix or `top_k` does not fit the model, or its training has diverged.
+    Raises UserError if the prefix or `top_k` does not fit the model, or its training has diverged.
     """
     if corpus.BOUNDARY in prefix:
         raise UserError(f"prefix={prefix} holds '{corpus.BOUNDARY}', the boundary that ends a name; leave it out")
     try:
-        start = model.vocabulary.encode([prefix])[:-1].tolist()
+        start = torch.tensor(model.vocabulary.encode([prefix])[:-1].tolist(), dtype=torch.int64)  # (P,)
     except UserError as error:
         raise UserError(f"prefix={prefix}: {error}") from None
     if len(prefix) > max_length:
         raise UserError(f"prefix={prefix} is longer than max_length={max_length}; allow at least {len(prefix)}")
     if top_k is not None and top_k > len(model.vocabulary):
-        raise UserError(
-            f"top_k={top_k} is out of range: the model has {len(model.vocabulary)} characters to choose from"
-        )
+        characters = len(model.vocabulary)
+        raise UserError(f"top_k={top_k} is out of range: the model has {characters} characters to choose from")
     found = fruitless = 0
     while found < n and fruitless < PATIENCE:
         count = min(BATCH, max(32, n - found) if novel else n - found)
-        ids = draw(
-            model.logits,
-            torch.tensor(start, dtype=torch.int64).expand(count, -1),
-            block_size=model.block_size,
-            generator=generator,
-            temperature=temperature,
-            top_k=top_k,
-            max_length=max_length,
-        )
+        starts = start.expand(count, -1)  # (count, P)
+        ids = draw(model.logits, starts, model.block_size, generator, temperature, top_k, max_length)
         drawn = [model.vocabulary.decode(row) for row in ids]
         for name, known in zip(drawn, are_known(model, drawn), strict=True):
             if novel and known:
@@ -87,7 +73,6 @@ def are_known(model: TrainedModel, names: Sequence[str]) -> list[bool]:
 def draw(
     logits: Callable[[Tensor], Tensor],
     start: Tensor,
-    *,
     block_size: int,
     generator: torch.Generator,
     temperature: float = 1.0,
@@ -121,7 +106,7 @@ def draw(
         active = active[goes_on]
         columns.append(torch.zeros(rows, dtype=torch.int64).index_put_((active,), drawn[goes_on, 0]))
         contexts = torch.cat([contexts, drawn], dim=1)[goes_on, 1:]
-    ids = torch.stack(columns, dim=1).tolist() if columns else [[]] * rows
+    ids = torch.stack(columns, dim=1).tolist()
     return [row[: row.index(0)] if 0 in row else row for row in ids]
 
 

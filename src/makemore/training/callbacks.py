@@ -1,6 +1,6 @@
 """What every run has: the schedule, a progress line, the chart of the loss, the best checkpoint, the results.
 
-All of them count optimizer steps, never Lightning's batches. Hooks take `pl_module: Any`: it is a `LanguageModule`.
+All count optimizer steps, never Lightning's batches; `pl_module` is a `LanguageModule`.
 """
 
 import json
@@ -21,12 +21,8 @@ from makemore.data.windows import Windows
 from makemore.inference.evaluation import mean_loss
 from makemore.training.schedule import Schedule
 
-# The tags under which TensorBoard's HParams tab finds a run's results.
-RESULT_TAGS = {
-    "best_dev_loss": "result/best_dev_loss",
-    "dev_loss": "result/dev_loss",
-    "train_loss": "result/train_loss",
-}
+# In TensorBoard's HParams tab, as `result/train_loss` and so on.
+RESULTS = ("best_dev_loss", "dev_loss", "train_loss")
 
 
 class LearningRateSchedule(L.Callback):
@@ -71,11 +67,9 @@ class Progress(L.Callback):
     """One progress line that counts optimizer steps, with the latest train and dev loss."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Opens the line; without a terminal it is printed every ten seconds."""
-        interval = 0.1 if sys.stderr.isatty() else 10
-        self._bar = tqdm(
-            total=pl_module.steps, desc="training", unit=" steps", dynamic_ncols=True, mininterval=interval
-        )
+        interval = 0.1 if sys.stderr.isatty() else 10  # seconds
+        steps = pl_module.steps
+        self._bar = tqdm(total=steps, desc="training", unit=" steps", dynamic_ncols=True, mininterval=interval)
         self._shown: dict[str, str] = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
@@ -93,9 +87,8 @@ class Progress(L.Callback):
         self._bar.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Closes the line, so that the error begins on one of its own."""
         if hasattr(self, "_bar"):
-            self._bar.close()
+            self._bar.close()  # so that the error begins on a line of its own
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -116,10 +109,10 @@ class Results(L.Callback):
         self.metrics: dict[str, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """Registers the run with the HParams tab, its results still unknown."""
+        """Logs the hyper-parameters; the HParams tab lists a run by its results, which are still unknown."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(pl_module.settings, dict.fromkeys(RESULT_TAGS.values(), math.nan))
+                logger.log_hyperparams(pl_module.settings, {f"result/{name}": math.nan for name in RESULTS})
             else:
                 logger.log_hyperparams(pl_module.settings)
 
@@ -143,9 +136,8 @@ class Results(L.Callback):
         }
         if self.test:
             losses["test_loss"] = measure(data.dataset.test)
-        results = {tag: losses[name] for name, tag in RESULT_TAGS.items()}
         for logger in trainer.loggers:
-            logger.log_metrics(results, step=pl_module.steps_taken)
+            logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
         rows = len(data.dataset.train)
         examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
         self.metrics = losses | {
@@ -158,5 +150,5 @@ class Results(L.Callback):
         }
         # JSON cannot represent NaN.
         plain = self.metrics | {name: None for name, loss in losses.items() if not math.isfinite(loss)}
-        text = json.dumps(plain, indent=2)
-        (Path(trainer.default_root_dir) / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(plain, indent=2) + "\n"
+        Path(trainer.default_root_dir, "metrics.json").write_text(text, encoding="utf-8")

@@ -1,11 +1,10 @@
 """How a run computes: CPU or GPU, threads, how many steps in one call.
 
 What the configuration leaves open (`trainer=auto`, `steps_per_execution=null`) is picked here by the size of one step.
-It changes how long a run takes, and except for rounding not what is learned.
+Except for rounding, it does not change what is learned.
 """
 
 import math
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,18 +20,10 @@ GPU_FROM = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9
 MOST_STEPS = 1000
-# The overhead of a small step, expressed as operations.
-BESIDE = 2 * 10**6
-# Sizes assumed before the data is read.
-TYPICAL_VOCABULARY, TYPICAL_ROWS = 27, 2 * 10**5
-# Evaluations in a run whose `eval_every` is not given.
-EVALUATIONS = 20
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run computes."""
-
     accelerator: Accelerator  # `cpu` or `gpu`
     threads: int  # of PyTorch
     form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
@@ -45,58 +36,37 @@ class Execution:
         return f"{where}, {self.form}, {steps} in a call" if self.form else where
 
 
-@dataclass(frozen=True)
-class Calls(Collection[int]):
-    """How many optimizer steps each call of a run takes: all alike, but none reaches over an evaluation or the end."""
+def plan_calls(config: TrainConfig, steps_per_execution: int) -> tuple[list[int], int]:
+    """How many optimizer steps each call of a run takes, and the calls from one evaluation to the next.
 
-    steps: int  # in the run
-    eval_every: int  # steps between two evaluations
-    steps_per_execution: int  # the most steps in a call
-
-    @property
-    def per_evaluation(self) -> int:
-        return math.ceil(self.eval_every / self.steps_per_execution)
-
-    def __len__(self) -> int:
-        whole, rest = divmod(self.steps, self.eval_every)
-        return whole * self.per_evaluation + math.ceil(rest / self.steps_per_execution)
-
-    def __iter__(self) -> Iterator[int]:
-        for evaluated in range(0, self.steps, self.eval_every):
-            end = min(evaluated + self.eval_every, self.steps)
-            for step in range(evaluated, end, self.steps_per_execution):
-                yield min(self.steps_per_execution, end - step)
-
-    def __contains__(self, count: object) -> bool:
-        return any(each == count for each in self)
-
-
-def plan_calls(config: TrainConfig, chosen: Execution) -> Calls:
-    """The calls of a run; a fitted model takes a single one."""
+    Calls are alike, but none reaches over an evaluation or the end. A fitted model takes a single one.
+    """
     steps = 1 if config.model.fitted else config.steps
-    eval_every = config.eval_every or max(1, config.steps // EVALUATIONS)
-    return Calls(steps, eval_every, min(chosen.steps_per_execution, eval_every))
+    eval_every = config.eval_every or max(1, config.steps // 20)
+    counts: list[int] = []
+    for evaluated in range(0, steps, eval_every):
+        end = min(evaluated + eval_every, steps)
+        counts += [min(steps_per_execution, end - step) for step in range(evaluated, end, steps_per_execution)]
+    return counts, math.ceil(eval_every / steps_per_execution)
 
 
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
     """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
-    `single_steps` asks for one step in a call unless the configuration says otherwise.
-
-    Raises:
-        UserError: there is no CUDA GPU where one is asked for, or the model cannot use one.
+    `single_steps` asks for one step in a call unless the configuration says otherwise. Other GPUs than CUDA's lack
+    float64, in which losses are summed. Raises UserError if a GPU is asked for and none can be used.
     """
     accelerator, threads = config.trainer.accelerator, config.trainer.threads
     if accelerator is Accelerator.gpu and model.cpu_only:
         raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"trainer=gpu: {model.cpu_only}")
-    if accelerator is Accelerator.gpu and not has_gpu():
+    if accelerator is Accelerator.gpu and not torch.cuda.is_available():
         raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
     if config.model.fitted:
         return Execution(Accelerator.cpu, threads, "", 1)
     operations = max(1, model.operations(rows))
     on_gpu = accelerator is Accelerator.gpu
     if accelerator is Accelerator.auto:
-        on_gpu = operations >= GPU_FROM and not model.cpu_only and has_gpu()
+        on_gpu = operations >= GPU_FROM and not model.cpu_only and torch.cuda.is_available()
     form = model.choose_form(rows, on_gpu, threads)
     fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
     affordable = max(1, CHUNK_BUDGET // (rows * model.block_size))
@@ -109,10 +79,6 @@ def estimate_work(config: TrainConfig) -> int:
     if config.model.fitted:
         return 0
     with torch.device("meta"):  # sizes alone, without memory
-        model = registry.build(config.model, TYPICAL_VOCABULARY, config.data.block_size)
-    return config.steps * (model.operations(config.data.batch_size or TYPICAL_ROWS) + BESIDE)
-
-
-def has_gpu() -> bool:
-    """Whether PyTorch finds a GPU that it drives with CUDA; others lack the float64 that losses are summed in."""
-    return torch.cuda.is_available()
+        model = registry.build(config.model, 27, config.data.block_size)  # 27 tokens and, below, the rows of the names
+    overhead = 2 * 10**6  # of a small step, expressed as operations
+    return config.steps * (model.operations(config.data.batch_size or 200_000) + overhead)

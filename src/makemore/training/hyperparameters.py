@@ -9,15 +9,13 @@ from typing import Any, get_type_hints
 from makemore.config.schema import DataConfig, ModelConfig, TrainConfig
 from makemore.models import registry
 
-# The value of a text that a run does not have.
-NONE = "-"
+NONE = "-"  # a text that a run does not have
 
 
 def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
     """The hyper-parameters of a run whose model sees so many ids.
 
-    Every run has the same keys, those of all models among them, each with values of one type: TensorBoard drops columns
-    that not all runs have.
+    Every run has the same keys, each with values of one type: TensorBoard drops columns that not all runs have.
     """
     own = {"model": config.model.name, "data": name_data(config.data), "block_size": block_size}
     nodes = config.optimizer, config.schedule  # dataclasses, or plain dicts

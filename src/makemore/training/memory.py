@@ -41,7 +41,5 @@ def explain_lack_of_memory(config: ModelConfig) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
             raise
         sizes = name_sizes(config)
-        raise UserError(
-            "this run does not fit into memory; choose a smaller data.batch_size or data.block_size"
-            + (f", or smaller sizes ({sizes})" if sizes else "")
-        ) from error
+        smaller = f"a smaller data.batch_size or data.block_size{f', or smaller sizes ({sizes})' if sizes else ''}"
+        raise UserError(f"this run does not fit into memory; choose {smaller}") from error

@@ -22,26 +22,11 @@ from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
 
 
 class LanguageModule(L.LightningModule):
-    """Trains a model step by step, or fits it at once.
+    """Trains a model step by step, or fits it at once; then `optimizer` is None.
 
     One Lightning batch carries K minibatches, and one `training_step` takes K optimizer steps (`steps_per_execution`).
     Lightning's own work for a batch costs more than a small model's arithmetic for a step; this pays it once per K.
     For a fitted model Lightning's loop runs over one dummy batch, so that its run writes the usual files.
-
-    Args:
-        config: the checked settings.
-        model: the model, with its initial weights.
-        data: the examples of the run.
-        optimizer: parameter groups -> optimizer; None for a fitted model.
-
-    Attributes:
-        settings: the run's hyper-parameters as flat plain values, kept in its checkpoints.
-        steps: optimizer steps in the run; 1 for a fitted model.
-        steps_taken: optimizer steps so far.
-        dev_losses: dev loss after so many steps, in nats per token.
-        learning_rates: the rates of the current batch's steps, set by `LearningRateSchedule`.
-        status: `finished`, or why the run ended early.
-        interrupted: set it to end the run after the current batch.
     """
 
     def __init__(
@@ -53,45 +38,39 @@ class LanguageModule(L.LightningModule):
         self.data = data
         self.vocabulary = data.vocabulary
         self.block_size = model.block_size
-        self.settings = describe_run(config, model.block_size)
-        self.steps = 1 if config.model.fitted else config.steps
+        self.settings = describe_run(config, model.block_size)  # the hyper-parameters, as flat plain values
+        self.steps = 1 if config.model.fitted else config.steps  # in the whole run
         self.steps_taken = 0
-        self.dev_losses: dict[int, float] = {}
-        self.learning_rates: list[float] = []
-        self.status = Status.finished
-        self.interrupted = False
+        self.dev_losses: dict[int, float] = {}  # nats per token, by steps taken; nan after the run diverged
+        self.learning_rates: list[float] = []  # of the current batch's steps, set by `LearningRateSchedule`
+        self.status = Status.finished  # or why the run ended early
+        self.interrupted = False  # set it to end the run after the current batch
         self._seed = config.seed
         self._make_optimizer = optimizer
         share = config.distillation
         self._teacher = Teacher(data.train, len(data.vocabulary), share) if share > 0 else None
 
-    def trained(self) -> TrainedModel:
+    def export(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
+        data = self.data
         return TrainedModel(
-            model=self.model,
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            step=self.steps_taken,
-            known=self.data.known,
-            held_out=self.data.held_out,
+            self.model, self.vocabulary, self.settings, self.steps_taken, known=data.known, held_out=data.held_out
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is needed to use the model without Lightning."""
-        checkpoint[model_file.KEY] = self.trained().describe()
+        checkpoint[model_file.KEY] = self.export().describe()  # what is needed to use the model without Lightning
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
         return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
-        """Begins the stream that layers such as nn.Dropout draw from."""
         self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
-        """Takes one optimizer step for each of the K minibatches, or fits the model.
+        """Takes one optimizer step for each of the K minibatches; or fits the model, and returns None.
 
-        Returns `losses`: (K,) each minibatch's loss before its step, in nats per token; None for a fitted model. If a
-        loss is not a number the run has diverged: the losses end with that one, the steps after it do not count.
+        Returns `losses`: (K,) each minibatch's loss before its step, in nats per token. If a loss is not a number the
+        run has diverged: the losses end with that one, the steps after it do not count.
         """
         if self.model.config.fitted:
             self.model.fit(self.data)
@@ -121,8 +100,7 @@ class LanguageModule(L.LightningModule):
             tracker.completed += steps
 
     def on_validation_epoch_start(self) -> None:
-        self._dev_sum = 0.0
-        self._dev_count = 0
+        self._dev_sum, self._dev_count = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._dev_sum += sum_losses(self.model, batch).item()

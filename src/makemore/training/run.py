@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import threading
 import time
 import warnings
 from functools import partial
@@ -34,15 +33,13 @@ from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
 
-# Bytes of text that take seconds to read.
-LONG_READING = 20 * 10**6
+LONG_READING = 20 * 10**6  # bytes of text that take seconds to read
 
 
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     """Trains one model, leaves everything about it in its folder, and returns what `metrics.json` there holds.
 
-    Raises:
-        UserError: the data, the model or a value is not usable.
+    Raises UserError if the data, the model or a value is not usable.
     """
     started = time.perf_counter()
     silence()
@@ -56,8 +53,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     if not config.model.fitted:
         schedule = instantiate("schedule", config.schedule, steps=config.steps)
         optimizer = partial(instantiate("optimizer", config.optimizer), lr=schedule(0))
-        # At least 20 points in a chart.
-        log_every = min(config.log_every, max(1, config.steps // 20))
+        log_every = min(config.log_every, max(1, config.steps // 20))  # at least 20 points in a chart
         own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every)]
         if config.trainer.progress_bar:
             own.append(Progress())
@@ -69,7 +65,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
         torch.set_num_threads(chosen.threads)
-        calls = execution.plan_calls(config, chosen)
+        calls, calls_per_evaluation = execution.plan_calls(config, chosen.steps_per_execution)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
         module = LanguageModule(config, model, data.dataset, optimizer)
         results = Results(config.test)
@@ -86,13 +82,12 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
                 ModelCheckpoint(run_folder, Path(LAST).stem, enable_version_counter=False),
             ],
             max_epochs=1,
-            val_check_interval=calls.per_evaluation,
+            val_check_interval=calls_per_evaluation,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         fit(trainer, module, data)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
@@ -103,16 +98,15 @@ def silence() -> None:
     """Silences Lightning's routine messages; its other warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The folder was made for this run alone: what is in it is the configuration and the log.
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    # Models that are fitted at once have no optimizer, and are meant to have none.
-    warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")
-    # A warning of Lightning 2.6 on PyTorch 2.13 about its own code.
-    warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+    for routine in (
+        "Checkpoint directory .* exists and is not empty",  # by the run's configuration and log
+        ".*configure_optimizers. returned .None.*",  # for a model that is fitted at once
+        ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on PyTorch 2.13 about its own code
+    ):
+        warnings.filterwarnings("ignore", routine)
 
 
 def read_data(config: TrainConfig) -> WindowDataModule:
-    """The data of a run, read and split."""
     data = WindowDataModule(config.data, block_size=config.model.context_length(config.data), seed=config.seed)
     path = corpus.locate(config.data)
     if os.path.isfile(path) and path.stat().st_size > LONG_READING:  # noqa: PTH113 (Path's raises for names that are too long)
@@ -120,51 +114,47 @@ def read_data(config: TrainConfig) -> WindowDataModule:
     data.setup()
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
-    characters = f"{len(dataset.vocabulary)} characters with the boundary"
-    log.info(
-        f"{dataset.path.name}: {dataset.documents:,} documents, {characters}; {sizes} examples to train / dev / test"
-    )
+    counts = f"{dataset.documents:,} documents, {len(dataset.vocabulary)} characters with the boundary"
+    log.info(f"{dataset.path.name}: {counts}; {sizes} examples to train / dev / test")
     return data
 
 
 def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageModel:
     """The model with its initial weights, or yet to be fitted.
 
-    Raises:
-        UserError: the machine's memory cannot hold it, or it does not keep the contract of a model.
+    Raises UserError if the machine's memory cannot hold it, or it does not keep the contract of a model.
     """
     vocabulary = len(data.vocabulary)
-    if not config.model.fitted:
-        check_size(config.model, vocabulary, block_size)
+    if config.model.fitted:
+        return registry.build(config.model, vocabulary, block_size, config.seed)
+    check_size(config.model, vocabulary, block_size)
     model = registry.build(config.model, vocabulary, block_size, config.seed)
-    if not config.model.fitted:
-        model.initialize(torch.Generator().manual_seed(config.seed))
-        few = min(config.data.batch_size or len(data.train), len(data.train), 2)
-        check_model(model, *data.train.gather(torch.arange(few)))
+    model.initialize(torch.Generator().manual_seed(config.seed))
+    few = min(config.data.batch_size or len(data.train), len(data.train), 2)
+    check_model(model, *data.train.gather(torch.arange(few)))
     return model
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
     """Trains. The first Ctrl-C stops early, but still evaluates, saves and plots; the second ends the run at once.
 
-    Raises:
-        UserError: terminated by SIGTERM.
+    Raises UserError if terminated by SIGTERM.
     """
-    previous = signal.getsignal(signal.SIGINT)
 
     def interrupt(*_: Any) -> None:
         signal.signal(signal.SIGINT, previous)
         module.interrupted = True
 
-    in_main = threading.current_thread() is threading.main_thread()  # no other may
-    if in_main:
-        signal.signal(signal.SIGINT, interrupt)
+    previous = signal.signal(signal.SIGINT, interrupt)
     try:
         trainer.fit(module, datamodule=data)
     except (SystemExit, SIGTERMException) as error:
         if trainer.received_sigterm:
             raise UserError("terminated by SIGTERM") from error
         raise KeyboardInterrupt from error  # Lightning's end of the process
+    except RuntimeError as error:
+        if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
+            raise UserError(f"callbacks: {error}") from error
+        raise
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, previous)

@@ -1,6 +1,6 @@
 """Optimizer steps: by any optimizer of PyTorch's, or for plain SGD without its bookkeeping."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,8 +17,7 @@ OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 def make_optimizer(factory: OptimizerFactory, model: nn.Module) -> torch.optim.Optimizer:
     """The configured optimizer over all parameters; weight decay is for matrices, as is usual, not for biases.
 
-    Raises:
-        UserError: its keys do not go together.
+    Raises UserError if its keys do not go together.
     """
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
@@ -33,25 +32,20 @@ def take_steps(
     model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    rates: Sequence[float],
+    rates: list[float],
     teacher: Teacher | None = None,
 ) -> Tensor:
     """Takes K optimizer steps, each with its rate; returns (K,) the loss before each, in nats per token.
 
-    Args:
-        model: the model to train, in train mode.
-        optimizer: over its parameters.
-        batch: contexts (K, B, block_size) and targets (K, B).
-        rates: the learning rate of each step.
-        teacher: mixes its opinion into the targets; None to learn the targets alone.
+    The model is in train mode, the batch holds contexts (K, B, block_size) and targets (K, B), and a teacher mixes its
+    opinion into the targets.
     """
-    update: Callable[[torch.optim.Optimizer, float], None] = optimizer_step
-    if is_plain_sgd(optimizer):
-        update = descend
-        if teacher is None:
-            losses = model.descend(batch.contexts, batch.targets, list(rates))
-            if losses is not None:
-                return losses
+    plain = is_plain_sgd(optimizer)
+    if plain and teacher is None:
+        losses = model.descend(batch.contexts, batch.targets, rates)
+        if losses is not None:
+            return losses
+    update = descend if plain else optimizer_step
     losses = torch.empty(len(batch.targets), device=batch.targets.device)  # (K,)
     minibatches = zip(batch.contexts.unbind(), batch.targets.unbind(), rates, strict=True)
     for k, (contexts, targets, rate) in enumerate(minibatches):

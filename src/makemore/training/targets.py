@@ -10,11 +10,7 @@ from makemore.errors import UserError
 
 
 def instantiate(key: str, node: Any, **arguments: Any) -> Any:
-    """Calls what `_target_` names with the node's other keys and `arguments`.
-
-    Raises:
-        UserError: there is no such thing, or it does not take these keys.
-    """
+    """Calls what `_target_` names with the node's other keys and `arguments`. Raises UserError if that fails."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
@@ -31,15 +27,16 @@ def instantiate(key: str, node: Any, **arguments: Any) -> Any:
 def build_all(group: str, nodes: Mapping[str, Any], run_folder: Path, kind: type) -> list[Any]:
     """The callbacks or loggers of a run, without those that are null; a `save_dir` of null is the run's folder.
 
-    Raises:
-        UserError: one of them cannot be built, or is not of this kind.
+    Raises UserError if one of them cannot be built, or is not of this kind.
     """
     built = []
     for name, node in nodes.items():
-        if node is not None:
-            folder = {"save_dir": str(run_folder)} if node.get("save_dir", "") is None else {}
-            built.append(instantiate(f"{group}.{name}", node | folder))
-            if not isinstance(built[-1], kind):
-                given = f"{group}.{name}._target_={node['_target_']}"
-                raise UserError(f"{given} makes a {type(built[-1]).__name__}; it must be a Lightning {kind.__name__}")
+        if node is None:
+            continue
+        folder = {"save_dir": str(run_folder)} if node.get("save_dir", "") is None else {}
+        made = instantiate(f"{group}.{name}", node | folder)
+        if not isinstance(made, kind):
+            given = f"{group}.{name}._target_={node['_target_']}"
+            raise UserError(f"{given} makes a {type(made).__name__}; it must be a Lightning {kind.__name__}")
+        built.append(made)
     return built

@@ -27,8 +27,7 @@ from makemore.views.show import folder, show
 
 log = logging.getLogger(__name__)
 
-# Almost no longer context is seen twice, and no figure could show how many there are.
-LONGEST = 12
+LONGEST = 12  # almost no longer context is seen twice, and no figure could show how many there are
 
 
 class ContextTable(L.Callback):
@@ -36,10 +35,8 @@ class ContextTable(L.Callback):
 
     def check(self, config: TrainConfig) -> None:
         if config.data.block_size > LONGEST:
-            raise UserError(
-                f"data.block_size={config.data.block_size} is too long for callbacks.context_table, which counts "
-                f"contexts of every length: it must be at most {LONGEST}"
-            )
+            given = f"data.block_size={config.data.block_size} is too long for callbacks.context_table"
+            raise UserError(f"{given}, which counts contexts of every length: it must be at most {LONGEST}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         data = trainer.datamodule.dataset  # type: ignore[attr-defined]
@@ -89,15 +86,14 @@ def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
 
 def compute_losses(model: ngram.Model, windows: Windows, vocabulary: int) -> Tensor:
     """The loss of every example, in nats: (examples,) float64."""
-    rows, losses = rows_at_once(vocabulary, torch.device("cpu")), []
-    for first in range(0, len(windows), rows):
-        contexts, targets = windows.gather(torch.arange(first, min(first + rows, len(windows))))
+    losses = []
+    for examples in torch.split(torch.arange(len(windows)), rows_at_once(vocabulary, torch.device("cpu"))):
+        contexts, targets = windows.gather(examples)
         losses.append(F.nll_loss(ngram.logits(model, contexts), targets, reduction="none").double())  # (rows,)
     return torch.cat(losses)
 
 
 def format_table(table: Sequence[Row]) -> str:
-    """The table as text."""
     head = (
         f"{'context':>8}{'rows':>24}{'seen':>10}{'share':>10}   {'dev: +1':>8}{'Kneser-Ney':>12}   "
         "without smoothing: unknown, impossible, the rest"

@@ -13,10 +13,8 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.views import style
 from makemore.views.show import show, writers
 
-# Latin, Cyrillic and Greek, without accents.
-VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")
-# More labels than this would cover each other.
-MOST_LABELS = 300
+VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
+MOST_LABELS = 300  # more would cover each other
 
 
 class Embedding(L.Callback):
@@ -60,7 +58,6 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
 
 
 def is_vowel(character: str) -> bool:
-    """Whether a letter of a common alphabet, with or without accents, is a vowel."""
     return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 
@@ -70,7 +67,7 @@ def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
     if dimensions == 1:
         ids = torch.arange(tokens).to(C)
         return torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ["C[:, 0]", "id"]
-    if dimensions == 2 or tokens < 2:
+    if dimensions == 2:
         return C[:, :2], "embedding C (its own two dimensions)", ["C[:, 0]", "C[:, 1]"]
     centred = C - C.mean(dim=0)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -78,8 +75,5 @@ def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
     signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
     shares = 100 * singular.square() / singular.square().sum()
     title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
-    return (
-        centred @ (directions * signs)[:2].T,
-        title,
-        [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)],
-    )
+    names = [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)]
+    return centred @ (directions * signs)[:2].T, title, names

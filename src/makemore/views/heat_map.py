@@ -15,8 +15,7 @@ from makemore.views.show import show
 
 log = logging.getLogger(__name__)
 
-# With more tokens, nobody could read the numbers.
-MOST_TOKENS = 64
+MOST_TOKENS = 64  # with more, nobody could read the numbers
 
 
 class HeatMap(L.Callback):
@@ -55,8 +54,8 @@ def draw(pairs: Tensor, vocabulary: Vocabulary) -> Figure:
             color = "white" if shades[i, j] > dark else "0.2"
             axes.text(j, i, first + second, ha="center", va="bottom", color=color, fontsize=8, parse_math=False)
             axes.text(j, i, texts[i][j], ha="center", va="top", color=color, fontsize=7)
-    axes.set_xticks(range(len(labels)), labels, parse_math=False)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(length=0, labeltop=True)
     axes.set(title=title, xlabel="next character", ylabel="character")
     return figure

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from makemore.views import style
 from makemore.views.show import show
-
-Values = np.ndarray[tuple[int], np.dtype[np.float64]]
+from makemore.views.style import Values
 
 
 class Loss(L.Callback):

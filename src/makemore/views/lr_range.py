@@ -1,14 +1,12 @@
 """lr_range.png: which learning rate to train with, from a run that takes one step at each of many growing rates.
 
-The lecture's experiment: rates 10^linspace(-3, 0, 1000), one step each (`experiment=lr_range`). The loss against the
-exponent falls into a valley and climbs out of it, and a good rate lies in the valley. (Smith, "Cyclical Learning Rates
-for Training Neural Networks", 2017, calls it the LR range test.)
+The lecture's experiment (`experiment=lr_range`), the LR range test of Smith, "Cyclical Learning Rates for Training
+Neural Networks", 2017: the loss against the exponent of the rate falls into a valley and climbs out of it.
 
 The suggestion is the smallest rate whose average loss lies within two standard errors of the lowest: of all rates that
 this test cannot tell from the best, the most careful one (the one-standard-error rule of Breiman et al. 1984, with
-two). At the lowest point itself the loss stops falling because the rate has become too large, and a whole run stays at
-its rate for much longer than the test did. There is no suggestion unless the loss falls, and then rises again, by more
-than chance.
+two). A whole run stays at its rate for much longer than the test did, and at the lowest point itself the rate is
+becoming too large. There is no suggestion unless the loss falls, and then rises again, by more than chance.
 """
 
 import json
@@ -26,15 +24,14 @@ from makemore.config.schema import TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
 from makemore.views.show import folder, show
+from makemore.views.style import Values
 
 log = logging.getLogger(__name__)
 
-Values = np.ndarray[tuple[int], np.dtype[np.float64]]
-
 # How far averages reach to each side, as a share of the run: evens out single minibatches, but no valley.
 REACH = 1 / 25
-# In standard errors: losses this close are equal, and a fall or rise up to this is chance (the lowest and highest of
-# the curve's two dozen independent points may well be two or three away from the mean).
+# In standard errors: losses this close are equal, and a fall or rise up to this is chance (of two dozen independent
+# points, the lowest and highest may well be two or three away from the mean).
 EQUAL, CHANCE = 2, 4
 # With fewer steps, averages mean nothing.
 FEWEST_STEPS = 100
@@ -59,14 +56,11 @@ class LRRange(L.Callback):
             )
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        if outputs:
-            losses = outputs["losses"].tolist()  # (K,), fewer if the run diverged
-            self._losses += losses
-            self._rates += pl_module.learning_rates[: len(losses)]
+        losses = outputs["losses"].tolist()  # (K,), fewer if the run diverged
+        self._losses += losses
+        self._rates += pl_module.learning_rates[: len(losses)]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if not self._rates:
-            return
         curve = analyze(np.array(self._rates), np.array(self._losses))
         text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
         (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")
@@ -75,11 +69,7 @@ class LRRange(L.Callback):
 
 
 class Curve(NamedTuple):
-    """The result of a range test."""
-
     suggestion: float | None  # the rate to train with
-    steepest: float | None  # the rate at which the average loss falls fastest per decade, if it falls
-    divergence: float | None  # the rate beyond which the average loss rises, if it rises
     verdict: str  # the result and what to do next, in a sentence
     rates: Values  # (steps,) up to the last finite loss
     losses: Values  # (steps,) each minibatch's before its step, in nats per token
@@ -98,39 +88,32 @@ def analyze(rates: Values, losses: Values) -> Curve:
     if known < FEWEST_STEPS:
         change = "smaller rates" if known < steps else "more steps"
         verdict = f"no suggestion, because {known} steps are too few to tell; try {change}"
-        return Curve(None, None, None, verdict, rates, losses, losses[:known])
-    reach = REACH * known
-    smoothed, errors = average(np.minimum(losses[:known], ceiling), reach)  # (known,) each
+        return Curve(None, verdict, rates, losses, losses[:known])
+    smoothed, errors = average(np.minimum(losses[:known], ceiling), REACH * known)  # (known,) each
     lowest = int(smoothed.argmin())
     highest = lowest + int(smoothed[lowest:].argmax())
     fell = smoothed[0] - smoothed[lowest] > CHANCE * math.hypot(errors[0], errors[lowest])
     rose = known < steps or smoothed[highest] - smoothed[lowest] > CHANCE * math.hypot(errors[lowest], errors[highest])
-    best = rates[np.flatnonzero(smoothed <= smoothed[lowest] + EQUAL * errors[lowest])]
-    # Against the rate itself the first steps would always be steepest, because there the rates lie closest together.
-    slopes, _ = average(np.gradient(smoothed, np.log10(rates[:known])), reach)
+    best = float(rates[(smoothed <= smoothed[lowest] + EQUAL * errors[lowest]).argmax()])
     first, last = rates[0], rates[known - 1]
     if fell and rose:
-        verdict = f"try python train.py schedule.lr={round_rate(best[0])}, with the same model, data and optimizer"
-    elif rose:
-        verdict = (
-            f"no suggestion, because the loss only rose; try smaller rates, schedule.lr={round_rate(first / 1000)}"
-        )
+        verdict = f"try python train.py schedule.lr={round_rate(best)}, with the same model, data and optimizer"
+        return Curve(best, verdict, rates, losses, smoothed)
+    if rose:
+        why, advice = "only rose", f"smaller rates, schedule.lr={round_rate(first / 1000)}"
     else:
         what, factor = ("had not begun to rise", 10) if fell else ("never fell", 1000)
-        verdict = f"no suggestion, because the loss {what} at {round_rate(last)}; try larger rates, "
-        verdict += f"schedule.end_lr={round_rate(last * factor)}, or more steps"
-    suggestion = float(best[0]) if fell and rose else None
-    steepest = float(rates[slopes[: lowest + 1].argmin()]) if fell else None
-    divergence = float(best[-1]) if rose else None
-    return Curve(suggestion, steepest, divergence, verdict, rates, losses, smoothed)
+        why = f"{what} at {round_rate(last)}"
+        advice = f"larger rates, schedule.end_lr={round_rate(last * factor)}, or more steps"
+    return Curve(None, f"no suggestion, because the loss {why}; try {advice}", rates, losses, smoothed)
 
 
 def average(values: Values, reach: float) -> tuple[Values, Values]:
     """Averages over both sides with weights exp(-distance / reach), and their standard errors. (N,) -> (N,), (N,)
 
-    An average over earlier values alone would trail behind the curve and move its valley to larger rates. The variance
-    of single values is half the mean square of the differences between neighbours, which a trend hardly changes; a
-    mean with weights w has that variance times sum w^2 / (sum w)^2.
+    Averages over earlier values alone would move the valley to larger rates. The variance of single values is half the
+    mean square of the differences between neighbours, which a trend hardly changes; a mean with weights w has that
+    variance times sum w^2 / (sum w)^2.
     """
     sums, squares = weigh(np.ones(len(values)), reach), weigh(np.ones(len(values)), reach / 2)
     averages = weigh(values, reach) / sums
@@ -153,7 +136,7 @@ def round_rate(rate: float) -> str:
 
 
 def draw(curve: Curve) -> Figure:
-    """The losses against the exponent of the rate, their average, and the rates that were found."""
+    """The losses against the exponent of the rate, their average, and the suggestion."""
     known = len(curve.smoothed)
     exponents, losses = np.log10(curve.rates[:known]), curve.losses[:known]
     figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -161,14 +144,9 @@ def draw(curve: Curve) -> Figure:
     line = style.choose_line(known)
     axes.plot(exponents, losses, line, color=style.LIGHT_BLUE, linewidth=0.6, label="minibatch", rasterized=True)
     axes.plot(exponents, curve.smoothed, color=style.BLUE, linewidth=1.8, label="average of nearby steps")
-    for rate, color, line, label in (
-        (curve.steepest, style.GREY, ":", "falls fastest at"),
-        (curve.suggestion, style.GREEN, "-", "suggested:"),
-        (curve.divergence, style.ORANGE, "--", "rises from"),
-    ):
-        if rate is not None:
-            name = f"{label} {round_rate(rate)}"
-            axes.axvline(math.log10(rate), color=color, linestyle=line, linewidth=1.5, label=name)
+    if curve.suggestion is not None:
+        label = f"suggested: {round_rate(curve.suggestion)}"
+        axes.axvline(math.log10(curve.suggestion), color=style.GREEN, linewidth=1.5, label=label)
     if known > 0:
         # Losses above all on the way down would press the valley flat.
         top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()

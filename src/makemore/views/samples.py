@@ -18,13 +18,9 @@ MOST_NAMES = 100_000
 
 
 class Samples(L.Callback):
-    """Draws names, always from the same random numbers, so that only the model makes a difference.
+    """Draws `n` names, always from the same random numbers, so that only the model makes a difference.
 
     `python sample.py checkpoint=RUN seed=SEED` prints the names of `samples.txt`.
-
-    Args:
-        n: how many names.
-        seed: of the random numbers.
     """
 
     def __init__(self, n: int, seed: int) -> None:
@@ -40,7 +36,7 @@ class Samples(L.Callback):
         if not writers(trainer) or math.isnan(pl_module.dev_losses[pl_module.steps_taken]):
             return
         with evaluating(pl_module.model):
-            text = "\n".join(f"    {name}" for name in self._draw(pl_module.trained()))
+            text = "\n".join(f"    {name}" for name in self._draw(pl_module.export()))
         for writer in writers(trainer):
             writer.add_text("samples", text, global_step=pl_module.steps_taken)
 

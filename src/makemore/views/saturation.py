@@ -17,15 +17,12 @@ from torch import Tensor
 
 from makemore.models.base import evaluating
 from makemore.views import style
-from makemore.views.observed import Run
 from makemore.views.show import log_scalars, show
 
 log = logging.getLogger(__name__)
 
-# Beyond it the slope of tanh, 1 - h^2, is below 0.06.
-SATURATED = 0.97
-# Enough examples that hardly a live unit is saturated for all of them, few enough to draw each as a row.
-EXAMPLES = 200
+SATURATED = 0.97  # beyond it the slope of tanh, 1 - h^2, is below 0.06
+EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, few enough to draw each as a row
 
 Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
 
@@ -43,34 +40,34 @@ class Saturation(L.Callback):
         self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
         self._look(trainer, pl_module)
         if not self._looks:
-            log.info(
-                "saturation: nothing to show, because this model has no nn.Tanh modules and no `activations` of its own"
-            )
+            why = "this model has no nn.Tanh modules and no `activations` of its own"
+            log.info(f"saturation: nothing to show, because {why}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._looks:
             self._look(trainer, pl_module)
 
-    def _look(self, trainer: L.Trainer, run: Run) -> None:
-        with evaluating(run.model), torch.no_grad():
-            layers = run.model.activations(self._contexts.to(run.device))
+    def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
+        with evaluating(pl_module.model), torch.no_grad():
+            layers = pl_module.model.activations(self._contexts.to(pl_module.device))
         if not layers or not all(h.isfinite().all() for h in layers.values()):
             return
         saturated = {name: (h.flatten(1).abs() > SATURATED).cpu() for name, h in layers.items()}
         first = list(self._looks.items())[:1]
-        self._looks = dict(first) | {run.steps_taken: saturated}
+        self._looks = dict(first) | {pl_module.steps_taken: saturated}
         for name, flat in saturated.items():
             group = "saturation" if len(saturated) == 1 else f"saturation/{name}"
             values = {"share": float(flat.double().mean()), "dead_units": float(flat.all(0).sum())}
-            log_scalars(trainer, group, values, run.steps_taken)
+            log_scalars(trainer, group, values, pl_module.steps_taken)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if self._looks:
-            looks = {f"after {n:,} steps" if n else "before training": layers for n, layers in self._looks.items()}
-            for when, layers in looks.items():
-                for name, flat in layers.items():
-                    log.info(f"saturation of {name} {when}: {summarize(flat)}")
-            show(trainer, pl_module, "saturation", draw(looks))
+        if not self._looks:
+            return
+        looks = {f"after {n:,} steps" if n else "before training": layers for n, layers in self._looks.items()}
+        for when, layers in looks.items():
+            for name, flat in layers.items():
+                log.info(f"saturation of {name} {when}: {summarize(flat)}")
+        show(trainer, pl_module, "saturation", draw(looks))
 
 
 def summarize(flat: Tensor) -> str:

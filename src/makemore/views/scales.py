@@ -20,27 +20,23 @@ from torch import Tensor
 from makemore.data.minibatches import Batch
 from makemore.models.base import LanguageModel, evaluating
 from makemore.views import style
-from makemore.views.observed import Run
 from makemore.views.show import log_scalars, show
 
 log = logging.getLogger(__name__)
 
-# Looks in a run, and the most examples that gradients are taken of at each.
-LOOKS, MOST_EXAMPLES = 200, 1024
-# Histograms side by side.
-COLUMNS = 5
+LOOKS = 200  # in a run
+MOST_EXAMPLES = 1024  # that gradients are taken of
+COLUMNS = 5  # histograms side by side
 
-Sizes = dict[str, list[float]]  # by parameter
+# By parameter.
+Sizes = dict[str, list[float]]
 Tensors = dict[str, Tensor]
 
 
 class Scales(L.Callback):
-    """Looks at the parameters and their gradients before, during and after training."""
-
     def __init__(self) -> None:
         self._steps: list[int] = []  # steps taken at each look
-        self._weights: Sizes = {}
-        self._gradients: Sizes = {}
+        self._sizes: tuple[Sizes, Sizes] = {}, {}  # of the parameters and of their gradients
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and any(each.requires_grad for each in pl_module.model.parameters()):
@@ -59,23 +55,20 @@ class Scales(L.Callback):
             return
         if pl_module.steps_taken > self._steps[-1]:
             self._look(trainer, pl_module)
-        weights, gradients = compute_gradients(pl_module.model, self._batch)
-        figure = draw(self._steps, self._weights, self._gradients, weights, gradients)
-        show(trainer, pl_module, "scales", figure)
+        tensors = compute_gradients(pl_module.model, self._batch)
+        show(trainer, pl_module, "scales", draw(self._steps, *self._sizes, *tensors))
 
-    def _look(self, trainer: L.Trainer, run: Run) -> None:
-        self._steps.append(run.steps_taken)
-        weights, gradients = compute_gradients(run.model, self._batch)
-        for group, sizes, tensors in (
-            ("weight_scale", self._weights, weights),
-            ("gradient_scale", self._gradients, gradients),
-        ):
-            for name, tensor in tensors.items():
-                sizes.setdefault(name, []).append(rms(tensor))
-            log_scalars(trainer, group, {name: sizes[name][-1] for name in tensors}, run.steps_taken)
+    def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._steps.append(pl_module.steps_taken)
+        found = compute_gradients(pl_module.model, self._batch)
+        for group, sizes, tensors in zip(("weight_scale", "gradient_scale"), self._sizes, found, strict=True):
+            latest = {name: rms(tensor) for name, tensor in tensors.items()}
+            for name, size in latest.items():
+                sizes.setdefault(name, []).append(size)
+            log_scalars(trainer, group, latest, pl_module.steps_taken)
 
 
-def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[Tensors, Tensors]:
     """Each parameter that the loss depends on, and its gradient, by name. `.grad` and buffers are left alone."""
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     with evaluating(model), torch.enable_grad():
@@ -99,23 +92,18 @@ def draw(
     rows, columns = 2 * lines, math.ceil(len(weights) / lines)
     figure = Figure(figsize=(12, 4.5 + 2.25 * rows), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.5, 2.25 * rows])[:, 0]
-    for axes, title, sizes in zip(
-        above.subplots(1, 2), ("weights and biases", "their gradients"), (weight_sizes, gradient_sizes), strict=True
-    ):
+    left, right = above.subplots(1, 2)
+    for axes, title, sizes in ((left, "weights and biases", weight_sizes), (right, "their gradients", gradient_sizes)):
         for color, (name, values) in zip(style.color_parameters(sizes), sizes.items(), strict=True):
             axes.plot(steps, np.log10(values), style.choose_line(len(steps)), color=color, linewidth=1.2, label=name)
-        axes.set_title(f"size of {title}")
-        axes.set_ylabel("log10 of the root mean square")
+        axes.set(title=f"size of {title}", ylabel="log10 of the root mean square")
         style.label_steps(axes)
     style.add_legend(figure, axes)
     grid = below.subplots(rows, columns, squeeze=False)
     for number, (color, name) in enumerate(zip(style.color_parameters(weights), weights, strict=True)):
         row, column = divmod(number, columns)
-        for axes, kind, tensor in zip(
-            grid[2 * row : 2 * row + 2, column], ("entries", "gradient"), (weights[name], gradients[name]), strict=True
-        ):
-            draw_histogram(axes, tensor, color)
-            axes.set_title(f"{name}: {kind}", fontsize=10)
+        draw_histogram(grid[2 * row, column], weights[name], color, f"{name}: entries")
+        draw_histogram(grid[2 * row + 1, column], gradients[name], color, f"{name}: gradient")
     for axes in grid[:, 0]:
         axes.set_ylabel("how many")
     for axes in grid[-2:, len(weights) - columns * (lines - 1) :].flat:
@@ -123,8 +111,9 @@ def draw(
     return figure
 
 
-def draw_histogram(axes: Axes, tensor: Tensor, color: str) -> None:
+def draw_histogram(axes: Axes, tensor: Tensor, color: str, title: str) -> None:
     """How often each value occurs among a tensor's finite entries."""
+    axes.set_title(title, fontsize=10)
     entries = tensor[tensor.isfinite()].double().numpy()
     if len(entries) == 0:
         axes.text(0.5, 0.5, "not numbers", ha="center", transform=axes.transAxes)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -11,11 +12,9 @@ from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.views import style
-from makemore.views.observed import Run
 
 
 def folder(trainer: L.Trainer) -> Path:
-    """The run's own folder."""
     return Path(trainer.default_root_dir)
 
 
@@ -24,13 +23,13 @@ def writers(trainer: L.Trainer) -> list[SummaryWriter]:
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def show(trainer: L.Trainer, run: Run, name: str, figure: Figure) -> None:
+def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
     """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard."""
     path = folder(trainer) / f"{name}.png"
     style.save(figure, path)
     for writer in writers(trainer):
         # Half the time of `add_figure`, which draws the figure again.
-        writer.add_image(name, imread(path), run.steps_taken, dataformats="HWC")
+        writer.add_image(name, imread(path), pl_module.steps_taken, dataformats="HWC")
 
 
 def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:

@@ -20,6 +20,8 @@ PALETTE = [to_hex(color) for color in matplotlib.colormaps["tab20"](np.arange(8,
 # A curve with at most this many points shows each as a dot.
 FEW_POINTS = 50
 
+Values = np.ndarray[tuple[int], np.dtype[np.float64]]
+
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG; a character that the font lacks is drawn as a box, without a warning."""
@@ -29,13 +31,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def color_parameters(names: Iterable[str]) -> list[str]:
-    """A colour for each parameter's name."""
     others = cycle(PALETTE)
     return [PARAMETERS.get(name) or next(others) for name in names]
 
 
 def choose_line(points: int) -> str:
-    """The line format of a curve: few points get dots."""
     return ".-" if points <= FEW_POINTS else "-"
 
 

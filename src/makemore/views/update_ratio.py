@@ -19,8 +19,7 @@ from makemore.views.show import log_scalars, show
 
 log = logging.getLogger(__name__)
 
-# Steps that are measured in a run.
-LOOKS = 200
+LOOKS = 200  # steps that are measured in a run
 
 
 class UpdateRatio(L.Callback):
@@ -33,10 +32,8 @@ class UpdateRatio(L.Callback):
 
     def check(self, config: TrainConfig) -> None:
         if config.steps_per_execution not in (None, 1):
-            raise UserError(
-                f"steps_per_execution={config.steps_per_execution} takes several steps at once, and "
-                "callbacks.update_ratio measures single ones: it must be 1"
-            )
+            given = f"steps_per_execution={config.steps_per_execution} takes several steps at once"
+            raise UserError(f"{given}, and callbacks.update_ratio measures single ones: it must be 1")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._every = max(1, pl_module.steps // LOOKS)
@@ -54,10 +51,10 @@ class UpdateRatio(L.Callback):
         if not outputs or not self._before:
             return
         self._steps.append(pl_module.steps_taken)
-        for name, before in self._before.items():
-            self._ratios[name].append(log10_ratio(before, self._weights[name].detach()))
+        latest = {name: log10_ratio(before, self._weights[name].detach()) for name, before in self._before.items()}
+        for name, ratio in latest.items():
+            self._ratios[name].append(ratio)
         self._before = {}
-        latest = {name: ratios[-1] for name, ratios in self._ratios.items()}
         log_scalars(trainer, "update_ratio_log10", latest, pl_module.steps_taken)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

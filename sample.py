@@ -1,5 +1,6 @@
 """Make new names: `python sample.py` uses the newest run. `python sample.py --help` lists every key."""
 
+import random
 import sys
 from pathlib import Path
 
@@ -28,13 +29,13 @@ def sample(nodes: DictConfig) -> None:
             from makemore.errors import UserError
             from makemore.inference import sampling
             from makemore.models import model_file
-            from makemore.randomness import Stream, fresh_seed, generator
+            from makemore.randomness import Stream, generator
 
         path = (
             model_file.find_file(Path(settings.checkpoint)) if settings.checkpoint else model_file.find_newest(OUTPUTS)
         )
         model = model_file.load(path)
-        seed = fresh_seed() if settings.seed is None else settings.seed
+        seed = random.getrandbits(32) if settings.seed is None else settings.seed
         printed = 0
         for name, known in sampling.sample(
             model,

@@ -145,7 +145,7 @@ def main() -> None:
     products = {
         name: us for name, us in times.items() if name.startswith("product") or name in ("update W1", "update W2")
     }
-    operations = mlp.operations(ROWS, VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN)
+    operations = 6 * ROWS * HIDDEN * (BLOCK_SIZE * EMB_DIM + VOCABULARY)
     per_term = 2 * ROWS * HIDDEN
     terms = {"product h W2": VOCABULARY, "product dz W2'": VOCABULARY, "update W2": VOCABULARY}
     paces = [per_term * terms.get(name, BLOCK_SIZE * EMB_DIM) / us for name, us in products.items()]

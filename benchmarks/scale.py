@@ -161,11 +161,9 @@ def median_of(point: dict[str, int], folder: Path, known: dict[str, dict[str, An
 
 def proportional(axis: str, row: dict[str, Any]) -> float:
     """The work of a point, to which time would be proportional."""
-    from makemore.models.mlp import formulas as mlp
-
     if axis == "documents":
         return float(row["examples"])
-    return mlp.operations(row["batch_size"], row["vocabulary"], row["block_size"], 10, row["hidden"])
+    return float(row["batch_size"] * row["hidden"] * (row["block_size"] * 10 + row["vocabulary"]))
 
 
 def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from hypothesis import strategies as st
 from omegaconf import DictConfig
@@ -143,6 +144,11 @@ def random_case(
     p = mlp.Parameters(*(parameter.double().requires_grad_() for parameter in drawn))
     contexts = torch.randint(vocabulary, (rows, block_size), generator=generator)
     return p, contexts, torch.randint(vocabulary, (rows,), generator=generator)
+
+
+def mlp_loss(p: mlp.Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy in nats; the targets are ids (B,) or distributions (B, vocabulary)."""
+    return F.cross_entropy(mlp.logits(p, contexts, mask), targets)
 
 
 def any_distributions(rows: int, vocabulary: int) -> torch.Tensor:

@@ -11,9 +11,6 @@ class UserError(Exception):
 class Refusal(BaseException):
     """Carries an error out of Hydra, which lets no Exception pass: it turns those of callbacks into warnings and
     prints a line of its own about those of jobs. `makemore.cli.main` takes the error out again.
-
-    Args:
-        error: what was wrong.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -22,11 +19,7 @@ class Refusal(BaseException):
 
 
 class UnknownKeyError(UserError):
-    """A configuration key that does not exist.
-
-    Args:
-        key: the key, dotted.
-    """
+    """A configuration key, dotted, that does not exist."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is not a key")

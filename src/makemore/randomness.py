@@ -1,7 +1,6 @@
 """Explicit randomness: each use has its own generator, seeded from the configuration, and disturbs no other."""
 
 from enum import IntEnum
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -21,14 +20,9 @@ def derive_seed(seed: int, stream: Stream) -> int:
     return int(state >> np.uint64(1))
 
 
-def generator(seed: int, stream: Stream, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(seed: int, stream: Stream) -> torch.Generator:
     """A generator for one use."""
-    return torch.Generator(device).manual_seed(derive_seed(seed, stream))
-
-
-def fresh_seed() -> int:
-    """A random seed, short enough to type."""
-    return int(np.random.SeedSequence().generate_state(1)[0])
+    return torch.Generator().manual_seed(derive_seed(seed, stream))
 
 
 class GlobalGenerator:
@@ -36,37 +30,24 @@ class GlobalGenerator:
 
     Inside a `with` block the global generator of the CPU, and of the GPU if there is one, continues this stream.
     Afterwards it is what it was before, so neither side disturbs the other.
-
-    Args:
-        seed: where the stream begins.
-        device: the device that the code computes on.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
-        self._seed = seed
-        self._device = torch.device(device)
-        self._state: list[torch.Tensor] | None = None
+        device = torch.device(device)
+        self._generators = [torch.default_generator]
+        if device.type == "cuda":
+            self._generators.append(torch.cuda.default_generators[device.index or 0])
+        # The state on the other side: this stream's outside the block, what was there before inside it.
+        self._states = [torch.Generator(each.device).manual_seed(seed).get_state() for each in self._generators]
 
     def __enter__(self) -> None:
-        """Puts this stream into the global generator."""
-        self._outside = self._get()
-        if self._state is None:
-            torch.manual_seed(self._seed)
-        else:
-            self._set(self._state)
+        self._swap()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Puts back what was there before."""
-        self._state = self._get()
-        self._set(self._outside)
+    def __exit__(self, *_: object) -> None:
+        self._swap()
 
-    def _get(self) -> list[torch.Tensor]:
-        states = [torch.get_rng_state()]
-        return [*states, torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else states
-
-    def _set(self, states: list[torch.Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], self._device)
+    def _swap(self) -> None:
+        states = self._states
+        self._states = [each.get_state() for each in self._generators]
+        for each, state in zip(self._generators, states, strict=True):
+            each.set_state(state)

@@ -34,11 +34,6 @@ def test_unknown_character_is_named(document: str) -> None:
         Vocabulary((".", "a", "e")).encode([document])
 
 
-def test_boundary_inside_a_document_cannot_be_encoded() -> None:
-    with pytest.raises(ValueError, match="boundary"):
-        Vocabulary((".", "a")).encode(["a.a"])
-
-
 def test_white_space_and_control_characters_have_labels_that_can_be_seen() -> None:
     vocabulary = Vocabulary((".", " ", "\t", "\u200b", "é"))
     assert [vocabulary.label(i) for i in range(5)] == [".", "␣", "\\t", "\\u200b", "é"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from makemore.models import model_file, registry
 from makemore.models.base import LanguageModel, evaluating
-from makemore.models.mixture.weights import fit_weights
+from makemore.models.mixture.model import fit_weights
 from makemore.models.mlp.config import Gradients, Init
 from tests.helpers import QUIET, Run, Train, build, refused, seeded
 

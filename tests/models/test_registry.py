@@ -78,37 +78,26 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("part", "text"),
     [
-        "",
-        "Config = 3",
-        "class Config: pass",
-        CONFIG.replace("class Config", "class Settings"),
-        CONFIG.replace("@dataclass\n", ""),
-        CONFIG.replace("(ModelConfig)", ""),
+        ("config", ""),
+        ("config", "Config = 3"),
+        ("config", "class Config: pass"),
+        ("config", CONFIG.replace("class Config", "class Settings")),
+        ("config", CONFIG.replace("@dataclass\n", "")),
+        ("config", CONFIG.replace("(ModelConfig)", "")),
         # That would train another model under this name.
-        "from makemore.models.mlp.config import Config",
+        ("config", "from makemore.models.mlp.config import Config"),
+        ("model", ""),
+        ("model", MODEL.replace("class Model", "class Network")),
+        ("model", MODEL.replace("LanguageModel)", "torch.nn.Module)")),
+        ("model", MODEL.replace("def forward", "def logits")),
+        ("model", "from makemore.models.mlp.model import Model"),
     ],
 )
-def test_a_malformed_config_is_refused_by_its_file(write: Write, config: str) -> None:
-    name = write(config=config, model=MODEL)
-    with refused(registry.FOLDER / name / "config.py"):
-        registry.config_of(name)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        "",
-        MODEL.replace("class Model", "class Network"),
-        MODEL.replace("LanguageModel)", "torch.nn.Module)"),
-        MODEL.replace("def forward", "def logits"),
-        "from makemore.models.mlp.model import Model",
-    ],
-)
-def test_a_malformed_model_is_refused_by_its_file(write: Write, model: str) -> None:
-    name = write(config=CONFIG, model=model)
-    with refused(registry.FOLDER / name / "model.py"):
+def test_a_malformed_part_is_refused_by_its_file(write: Write, part: str, text: str) -> None:
+    name = write(**{"config": CONFIG, "model": MODEL, part: text})
+    with refused(registry.FOLDER / name / f"{part}.py"):
         registry.model_of(name)
 
 

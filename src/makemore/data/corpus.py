@@ -40,15 +40,9 @@ def locate(data: DataConfig) -> Path:
 
 
 def read(path: Path) -> list[str]:
-    """The documents of a UTF-8 text file: its lines without surrounding white space, the empty ones left out.
-
-    Raises:
-        UserError: the file is missing, unreadable, binary, not UTF-8, without documents, or holds the boundary.
-    """
+    """The documents of a UTF-8 text file: its stripped lines, the empty ones left out. Raises UserError if unusable."""
     wanted = "name a UTF-8 text file, a document a line"
     try:
-        if path.is_char_device() or path.is_block_device():
-            raise UserError(f"data.path={path} is a device; {wanted}")
         raw = path.read_bytes()
     except OSError as error:
         raise UserError(f"data.path={path} cannot be read: {error.strerror}; {wanted}") from None

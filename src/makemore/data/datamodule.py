@@ -13,54 +13,31 @@ from makemore.data.windows import Windows
 
 
 class WindowDataModule(L.LightningDataModule):
-    """Serves the train, dev and test examples of a run.
+    """Serves the train, dev and test examples of a run; `deal` sets how many minibatches it takes at a time."""
 
-    How many minibatches a run takes, and how many at a time, is set by the run through `deal`.
-
-    Args:
-        data: the `data` part of the configuration.
-        block_size: ids in a context.
-        seed: the run's seed, for the minibatches.
-
-    Attributes:
-        dataset: the examples, after `setup`.
-        device: where batches are gathered.
-    """
-
-    def __init__(self, data: DataConfig, *, block_size: int, seed: int) -> None:
+    def __init__(self, config: DataConfig, *, block_size: int, seed: int) -> None:
         super().__init__()
-        self.data = data
+        self.config = config
         self.block_size = block_size
         self.seed = seed
-        self.dataset: Dataset
+        self.dataset: Dataset  # after `setup`
         self.deal([1], "cpu")
 
     def setup(self, stage: str | None = None) -> None:
-        """Builds the windows; a second call changes nothing.
-
-        Raises:
-            UserError: the file or the split is not usable.
-        """
+        """Reads the documents and builds their windows; a second call, which is Lightning's, changes nothing."""
         if not hasattr(self, "dataset"):
-            self.dataset = Dataset.from_documents(read_documents(self.data), self.block_size)
+            self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
     def deal(self, counts: Collection[int], device: torch.device | str) -> None:
         """Sets how many minibatches each training batch holds, in order, and where all batches are gathered."""
-        self._counts, self.device = counts, device
+        self._counts, self._device = counts, device
 
     def train_dataloader(self) -> Minibatches:
-        return Minibatches(
-            self.dataset.train,
-            batch_size=self.data.batch_size,
-            replacement=self.data.replacement,
-            counts=self._counts,
-            seed=self.seed,
-            device=self.device,
-        )
+        windows, c = self.dataset.train.to(self._device), self.config
+        return Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed)
 
     def val_dataloader(self) -> EvaluationBatches:
         return self.evaluation(self.dataset.dev)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
-        """Batches that cover some windows once."""
-        return EvaluationBatches(windows.to(self.device))
+        return EvaluationBatches(windows.to(self._device))

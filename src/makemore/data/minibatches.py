@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,36 +24,23 @@ class Batch(NamedTuple):
     targets: Tensor  # (...) int64 ids
 
 
+@dataclass(eq=False)
 class Minibatches:
     """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
 
     What is drawn depends on the seed alone, never on K or the device.
-
-    Args:
-        windows: the examples to draw from.
-        batch_size: B; None takes every example in every step, in order.
-        replacement: draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled
-            epochs, one permutation after another, and a minibatch may hold the end of one and the start of the next.
-        counts: K of each item.
-        seed: the run's seed.
-        device: where the examples lie and are gathered.
     """
 
-    def __init__(
-        self,
-        windows: Windows,
-        *,
-        batch_size: int | None,
-        replacement: bool,
-        counts: Collection[int],
-        seed: int,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.windows = windows.to(device)
-        self.batch_size = batch_size
-        self.replacement = replacement
-        self.counts = counts
-        self._generator = generator(seed, Stream.minibatches)
+    windows: Windows
+    batch_size: int | None  # B; None takes every example in every step, in order
+    # Draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled epochs, one
+    # permutation after another, and a minibatch may hold the end of one and the start of the next.
+    replacement: bool
+    counts: Collection[int]  # K of each item
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._generator = generator(self.seed, Stream.minibatches)
         self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
 
     def __len__(self) -> int:

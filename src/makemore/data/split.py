@@ -1,11 +1,10 @@
 """Documents are read, split into train, dev and test, and fingerprinted."""
 
-import dataclasses
 import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,22 +17,16 @@ from makemore.errors import UserError
 
 
 def split(documents: Sequence[str], shares: Sequence[float], seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test: one shuffle by Python's `random.Random(seed)`, cut by three shares where the lecture cuts.
-
-    Raises:
-        UserError: a part is left with no document.
-    """
+    """Train, dev and test: one shuffle by `random.Random(seed)`, cut as in the lecture. UserError if one is empty."""
     shuffled = list(documents)
     random.Random(seed).shuffle(shuffled)
     # The nudge undoes sums like 0.7 + 0.2 = 0.8999..., which would cut one document short.
     first, second = (int(share * len(shuffled) + 1e-6) for share in (shares[0], shares[0] + shares[1]))
     parts = shuffled[:first], shuffled[first:second], shuffled[second:]
+    given, there = f"data.splits={list(shares)}".replace(" ", ""), len(shuffled)
     for name, part in zip(("train", "dev", "test"), parts, strict=True):
         if not part:
-            given = f"data.splits={list(shares)}".replace(" ", "")
-            raise UserError(
-                f"{given} leaves {name} empty: there are {len(shuffled)} documents; give more, or larger shares"
-            )
+            raise UserError(f"{given} leaves {name} empty: there are {there} documents; give more, or larger shares")
     return parts
 
 
@@ -48,29 +41,27 @@ def fingerprint(documents: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np
     return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
 
 
-class Documents(NamedTuple):
-    """The documents of a file, split. `makemore.data.dataset.Dataset` explains the fields."""
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a file, split."""
 
     path: Path
-    documents: int
-    vocabulary: Vocabulary
-    known: Tensor
-    held_out: list[str]
-    parts: tuple[list[str], list[str], list[str]]
+    documents: int  # how many there are
+    vocabulary: Vocabulary  # of the whole file, so that a run on its first few documents has the same network
+    known: Tensor  # (distinct documents,) int64 fingerprints of the training documents
+    held_out: list[str]  # digests of the dev and of the test documents
+    parts: tuple[list[str], list[str], list[str]]  # train, dev and test
 
 
 _read: dict[str, Documents] = {}
 
 
 def read_documents(data: DataConfig) -> Documents:
-    """Reads the documents and splits them; a second call with the same file and split reads nothing again.
+    """Reads the documents and splits them; raises UserError if the file or the split is not usable.
 
-    A sweep reads before it forks its runs, so that they share the documents.
-
-    Raises:
-        UserError: the file or the split is not usable.
+    A second call with the same file and split reads nothing: a sweep reads before it forks its runs, which share this.
     """
-    same = repr(dataclasses.replace(data, block_size=0, batch_size=0, replacement=False))
+    same = repr(replace(data, block_size=0, batch_size=0, replacement=False))
     if same in _read:
         return _read[same]
     path = corpus.locate(data)

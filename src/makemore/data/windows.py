@@ -20,17 +20,11 @@ from makemore.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Windows:
-    """The examples of one split.
+    """The examples of one split."""
 
-    Attributes:
-        stream: (T,) ids, in the smallest integer type that holds them.
-        positions: (N,) where in the stream each example's target stands.
-        block_size: how many ids a context has.
-    """
-
-    stream: Tensor
-    positions: Tensor
-    block_size: int
+    stream: Tensor  # (T,) ids, in the smallest integer type that holds them
+    positions: Tensor  # (N,) where in the stream each example's target stands
+    block_size: int  # how many ids a context has
 
     @classmethod
     def from_documents(cls, documents: Sequence[str], vocabulary: Vocabulary, block_size: int) -> "Windows":
@@ -51,10 +45,6 @@ class Windows:
     def __len__(self) -> int:
         """How many examples there are: one a character and one a document's end."""
         return len(self.positions)
-
-    @property
-    def nbytes(self) -> int:
-        return self.stream.nbytes + self.positions.nbytes
 
     def to(self, device: torch.device | str) -> "Windows":
         return Windows(self.stream.to(device), self.positions.to(device), self.block_size)

@@ -5,13 +5,12 @@ A model extends `LanguageModel` and defines `forward`. Everything else has a def
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict
-from enum import Enum
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from makemore.config.schema import ModelConfig
@@ -42,20 +41,14 @@ class LanguageModel(nn.Module):
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
 
     def fit(self, data: Dataset) -> None:
-        """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this.
-
-        Raises:
-            UserError: the model does not go with the data.
-        """
+        """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this."""
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean loss of one minibatch, in nats per token; leaves gradients in the parameters' `.grad`.
 
-        Args:
-            contexts: (B, block_size) int64 ids.
-            targets: (B,) int64 ids.
-            soft: (B, vocabulary) distributions to learn in place of the targets, as in distillation. The gradients are
-                those of the cross-entropy to these; the loss returned is still the next token's.
+        Contexts are (B, block_size) and targets (B,). `soft` are distributions (B, vocabulary) to learn in place of the
+        targets, as in distillation: the gradients are then those of the cross-entropy to these, and the loss returned
+        is still the next token's.
         """
         logits = self(contexts)  # (B, vocabulary)
         loss = F.cross_entropy(logits, targets)
@@ -73,17 +66,11 @@ class LanguageModel(nn.Module):
         return None
 
     def operations(self, rows: int) -> int:
-        """Multiplications and additions in a training step of `rows` examples.
-
-        By default each entry of a matrix counts once per row forward and twice backward.
-        """
+        """Multiplications and additions in a training step: an entry of a matrix counts once a row, and twice back."""
         return 6 * rows * sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Prepares the fastest way to compute training steps of `rows` examples, and names it.
-
-        Called once, before training. None of it may change what is learned, except for rounding.
-        """
+        """Prepares the fastest way to compute training steps of `rows` examples, equal but for rounding; names it."""
         return "gradients by autograd"
 
     def embedding(self) -> Tensor | None:
@@ -100,11 +87,10 @@ class LanguageModel(nn.Module):
         def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
             found[name] = output
 
-        tanhs = {name: module for name, module in self.named_modules() if isinstance(module, nn.Tanh)}
-        hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs.items()]
+        tanhs = [(name, module) for name, module in self.named_modules() if isinstance(module, nn.Tanh)]
+        hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs]
         try:
-            if hooks:
-                self(contexts)
+            self(contexts)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -122,14 +108,7 @@ class LanguageModel(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain values, from which the model can be built again before its state is loaded."""
-        return asdict(self.config, dict_factory=lambda items: {key: _plain(value) for key, value in items})
-
-
-def _plain(value: Any) -> Any:
-    """A choice by its value, inside lists too."""
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return value.value if isinstance(value, Enum) else value
+        return OmegaConf.to_container(OmegaConf.structured(self.config), enum_to_str=True)  # type: ignore[return-value]
 
 
 @contextlib.contextmanager

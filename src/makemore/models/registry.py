@@ -65,10 +65,7 @@ def _load(name: str, module: str, attribute: str, base: type) -> Any:
 
 
 def build(config: ModelConfig, vocabulary: int, block_size: int, seed: int = 0) -> "LanguageModel":
-    """A model whose weights are still to be drawn by `initialize`, or to be loaded.
-
-    The weights that PyTorch's layers draw as they are made come from `seed`. Raises UserError for a malformed model.
-    """
+    """A model yet to be initialized or loaded; what PyTorch's layers draw as they are made comes from `seed`."""
     from makemore.randomness import GlobalGenerator
 
     model_class = model_of(config.name)

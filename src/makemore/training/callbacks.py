@@ -139,7 +139,7 @@ class Results(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
         rows = len(data.dataset.train)
-        examples = pl_module.steps_taken * (data.data.batch_size or rows) or rows
+        examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
         self.metrics = losses | {
             "steps": pl_module.steps_taken,
             "parameters": pl_module.model.size(),

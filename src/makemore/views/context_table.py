@@ -71,11 +71,11 @@ def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
         contexts, _ = short_dev.gather(torch.arange(len(short_dev)))
         known = ngram.lookup(models[Smoothing.none], contexts)[:, -1] >= 0  # (examples,)
         possible = known & losses[Smoothing.none].isfinite()  # (examples,)
-        seen, rows = ngram.contexts_seen(models[Smoothing.none])[-1]
         yield Row(
             length=length,
-            possible=rows,
-            seen=seen,
+            possible=vocabulary**length,
+            # Without smoothing only contexts of full length have targets.
+            seen=int(models[Smoothing.none].starts.diff().count_nonzero()),
             unknown=float((~known).double().mean()),
             impossible=float((known & ~possible).double().mean()),
             unsmoothed=float(losses[Smoothing.none][possible].mean()),

@@ -17,7 +17,6 @@ class Model(LanguageModel):
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
         self.W = nn.Parameter(torch.empty(vocabulary, vocabulary))
-        self._gradient: Tensor | None = None
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draws every entry from the standard normal distribution, as lecture 1 does."""
@@ -36,9 +35,7 @@ class Model(LanguageModel):
 
         q is the one-hot row of the target, or a row of `soft`.
         """
-        if self._gradient is None:
-            self._gradient = torch.zeros_like(self.W)
-        self.W.grad = self._gradient  # every time, because Lightning removes it now and then
+        self.W.grad = torch.zeros_like(self.W)
         with torch.inference_mode():
             last, y = contexts[:, -1], targets.unsqueeze(1)  # (B,), (B, 1)
             log_p = self.W.index_select(0, last).log_softmax(dim=1)  # (B, vocabulary)
@@ -48,7 +45,7 @@ class Model(LanguageModel):
                 dz.scatter_add_(1, y, dz.new_full(y.shape, -1.0))
             else:
                 dz.sub_(soft)
-            self._gradient.zero_().index_add_(0, last, dz, alpha=1 / len(targets))
+            self.W.grad.index_add_(0, last, dz, alpha=1 / len(targets))
         return loss
 
     def operations(self, rows: int) -> int:

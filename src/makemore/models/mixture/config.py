@@ -47,4 +47,4 @@ class Config(ModelConfig):
         """The longest context of a member, whatever `data.block_size` is."""
         from makemore.models.mixture.members import load
 
-        return max(member.block_size for member in load(self.members))
+        return max(member.block_size for member in load(tuple(self.members)))

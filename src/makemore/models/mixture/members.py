@@ -1,5 +1,6 @@
 """The members of a mixture: trained models that learned from the same documents as the run that mixes them."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +12,9 @@ from makemore.models import model_file
 from makemore.models.model_file import TrainedModel
 
 
-def load(paths: Sequence[str]) -> list[TrainedModel]:
-    """Reads the members.
-
-    Raises:
-        UserError: one of them cannot be read, or has diverged.
-    """
+@functools.cache  # a run asks for their context first, and for themselves once its data is read
+def load(paths: tuple[str, ...]) -> list[TrainedModel]:
+    """Reads the members. Raises UserError if one of them cannot be read, or has diverged."""
     loaded = []
     for path in paths:
         try:
@@ -29,11 +27,7 @@ def load(paths: Sequence[str]) -> list[TrainedModel]:
 
 
 def check_data(paths: Sequence[str], members: Sequence[TrainedModel], data: Dataset) -> None:
-    """Makes sure that the members learned from the documents of this run.
-
-    Raises:
-        UserError: one of them did not.
-    """
+    """Raises UserError unless all members learned from the documents of this run."""
     for path, member in zip(paths, members, strict=True):
         if member.vocabulary != data.vocabulary:
             raise UserError(

@@ -11,7 +11,6 @@ from makemore.models import model_file
 from makemore.models.base import LanguageModel, evaluating, rows_at_once
 from makemore.models.mixture import members
 from makemore.models.mixture.config import Config
-from makemore.models.mixture.weights import fit_weights
 
 
 class Model(LanguageModel):
@@ -24,19 +23,14 @@ class Model(LanguageModel):
         self.weights: Tensor
         self.register_buffer("weights", torch.empty(len(config.members), dtype=torch.float64))
         # In a run these are paths, which `fit` reads; in a checkpoint they are descriptions.
-        self.register_load_state_dict_post_hook(lambda *_: self._check_weights())  # type: ignore[no-untyped-call]
         described = [member for member in config.members if not isinstance(member, str)]
         self.members = nn.ModuleList(
             model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described
         )
 
     def fit(self, data: Dataset) -> None:
-        """Takes the weights that are given, or fits them to dev.
-
-        Raises:
-            UserError: a member learned from other documents.
-        """
-        trained = members.load(self.config.members)
+        """Takes the weights that are given, or fits them to dev."""
+        trained = members.load(tuple(self.config.members))
         members.check_data(self.config.members, trained, data)
         self.members = nn.ModuleList(member.model for member in trained)
         self.requires_grad_(False)  # nothing moves its members
@@ -53,9 +47,8 @@ class Model(LanguageModel):
         parts = []
         with evaluating(self):
             for batch in EvaluationBatches(data.dev):
-                for first in range(0, len(batch.targets), rows):
-                    targets = batch.targets[first : first + rows]  # (rows,)
-                    log_p = self.log_probabilities(batch.contexts[first : first + rows])
+                for contexts, targets in zip(*(torch.split(part, rows) for part in batch), strict=True):
+                    log_p = self.log_probabilities(contexts)  # (members, rows, vocabulary)
                     parts.append(log_p[:, torch.arange(len(targets)), targets])  # (members, rows)
         return torch.cat(parts, dim=1)
 
@@ -74,13 +67,29 @@ class Model(LanguageModel):
         sizes: list[int] = [member.size() for member in self.members]  # type: ignore[operator]
         return sum(sizes) + len(sizes) - 1
 
-    def _check_weights(self) -> None:
-        """After loading. Raises ValueError unless there is a weight for each member, and they are weights."""
-        sound = (self.weights >= 0).all() and (self.weights.sum() - 1).abs() < 1e-6
-        if len(self.weights) != len(self.members) or not sound:
-            raise ValueError("weights that do not go with the members")
-
     def describe(self) -> dict[str, Any]:
         """The configuration, with each member's description in place of its path."""
         parts = [{"model": member.describe(), "block_size": member.block_size} for member in self.members]  # type: ignore[operator]
         return super().describe() | {"members": parts}
+
+
+def fit_weights(log_p: Tensor) -> Tensor:
+    """The weights under which held-out text is likeliest: positive, summing to 1. (members, examples) -> (members,)
+
+    Found from each member's log-probability of each target by expectation-maximization (Dempster, Laird and Rubin 1977;
+    for language models Jelinek and Mercer 1980): each example is shared among the members in proportion to how likely
+    each made it, and a member's new weight is its share of all examples. No step lowers the likelihood; it ends when no
+    weight moves by more than 1e-6.
+    """
+    log_p = log_p.double()
+    # An example to which every member gives no probability does not affect the weights.
+    log_p = log_p[:, log_p.isfinite().any(0)]
+    weights = torch.full((len(log_p),), 1 / len(log_p), dtype=torch.float64)  # (members,)
+    for _ in range(1000):
+        shares = (log_p + weights.log().unsqueeze(1)).softmax(0)  # (members, examples)
+        new = shares.mean(1)
+        moved = (new - weights).abs().max()
+        weights = new
+        if moved < 1e-6:
+            break
+    return weights

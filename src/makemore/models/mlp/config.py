@@ -16,13 +16,9 @@ class Init(Enum):
 
 
 class Gradients(Enum):
-    """Where gradients come from.
+    """How gradients are computed: by `formulas.py` as machine code or as PyTorch operations, or by autograd."""
 
-    The formulas of `formulas.py`, as machine code (`compiled`) or as PyTorch operations (`closed_form`); or PyTorch's
-    autograd. `auto` picks by the size of the network.
-    """
-
-    auto = "auto"
+    auto = "auto"  # by the size of the network
     compiled = "compiled"
     closed_form = "closed_form"
     autograd = "autograd"

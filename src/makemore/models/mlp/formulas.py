@@ -29,7 +29,6 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.models.mlp.config import Init
@@ -72,14 +71,6 @@ def hidden_innermost(p: Parameters) -> Parameters:
     return p._replace(W2=p.W2.t().contiguous().t())
 
 
-def operations(rows: int, vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> int:
-    """Counts the multiplications and additions in the matrix products of one training step of `rows` examples.
-
-    Each of the two layers has three products: forward, and backward to its weights and to its input.
-    """
-    return 6 * rows * hidden * (block_size * emb_dim + vocabulary)
-
-
 def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
     """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
     e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)
@@ -105,18 +96,9 @@ def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tenso
     return (h if mask is None else h * mask) @ p.W2 + p.b2
 
 
-def loss(p: Parameters, contexts: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy in nats per token, stable for logits of any size. (B, block_size), (B,) -> ()
-
-    The targets are ids (B,) or distributions (B, vocabulary).
-    """
-    return F.cross_entropy(logits(p, contexts, mask), targets)
-
-
-def dropout_mask(rows: int, p: Parameters, rate: float, generator: torch.Generator | None = None) -> Tensor:
+def dropout_mask(rows: int, p: Parameters, rate: float) -> Tensor:
     """Draws a mask (rows, hidden): zero with probability `rate`, otherwise 1 / (1 - rate)."""
-    keep = torch.empty(rows, p.b1.numel(), dtype=p.b1.dtype, device=p.b1.device)
-    return keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+    return p.b1.new_empty(rows, len(p.b1)).bernoulli_(1 - rate).div_(1 - rate)
 
 
 def loss_and_gradients(
@@ -127,18 +109,10 @@ def loss_and_gradients(
     mask: Tensor | None = None,
     soft: Tensor | None = None,
 ) -> Tensor:
-    """Writes the gradients by the formulas above to `out`, in half of autograd's time.
+    """Writes the gradients by the formulas above to `out`, in half of autograd's time, and returns the mean loss.
 
-    Args:
-        p: the parameters.
-        contexts: (B, block_size) int64 ids.
-        targets: (B,) int64 ids.
-        out: where the gradients are written, shaped as `p`.
-        mask: (B, hidden) dropout mask, or None.
-        soft: (B, vocabulary) distributions to learn instead of the targets, or None.
-
-    Returns:
-        The mean cross-entropy of the targets in nats, as a scalar tensor, also if `soft` is learned.
+    Contexts are (B, block_size), targets (B,), the dropout mask (B, hidden), and `soft` (B, vocabulary) distributions
+    to learn instead of the targets.
     """
     rows = len(targets)
     ids = contexts.reshape(-1)  # (B * block_size,)

@@ -1,6 +1,7 @@
 """`model=mlp`: the network of lecture 2, after Bengio et al. (2003). Its mathematics is in `formulas.py`."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +14,13 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-# Operations in a step above which PyTorch's products use more threads, if they are asked
-# for; below, waiting for each other takes longer than the products do.
+# Operations in a step from which threads gain more than they lose by waiting for each other.
 MANY_THREADS_FROM = 10**8
 FORMS = {
     Gradients.compiled: "compiled steps",
     Gradients.closed_form: "gradients in closed form",
     Gradients.autograd: "gradients by autograd",
 }
-
-
-class Workspace(NamedTuple):
-    """What the formulas read and write in training."""
-
-    p: Parameters  # without autograd
-    gradients: Parameters  # laid out as `p`
-    compiled: "Network | None"  # both as the compiled steps take them; None for PyTorch's operations
 
 
 class Model(LanguageModel):
@@ -39,7 +31,6 @@ class Model(LanguageModel):
         empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
         self._form = Gradients.autograd
-        self._workspace: Workspace | None = None
         if config.gradients is Gradients.compiled:
             self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
 
@@ -76,30 +67,25 @@ class Model(LanguageModel):
         """The mean loss of one minibatch; gradients by the formulas or by autograd, as chosen."""
         if self._form is Gradients.autograd:
             return super().loss_and_gradients(contexts, targets, soft)
-        work = self._prepare()
-        for parameter, gradient in zip(self.p, work.gradients, strict=True):
+        p, mask = self.p, self._dropout_mask(len(contexts))
+        for parameter, gradient in zip(p, self._gradients, strict=True):
             parameter.grad = gradient  # every time, because Lightning removes it now and then
-        mask = self._dropout_mask(len(contexts))
-        if work.compiled is not None:
-            return work.compiled.loss_and_gradients(contexts, targets, mask, soft)
+        if self._form is Gradients.compiled:
+            return self._network.loss_and_gradients(contexts, targets, mask, soft)
         with torch.inference_mode():
-            return formulas.loss_and_gradients(work.p, contexts, targets, work.gradients, mask, soft)
+            return formulas.loss_and_gradients(p, contexts, targets, self._gradients, mask, soft)
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """All steps in one call of the compiled loops, if there is no dropout to draw."""
         if self._form is not Gradients.compiled or self.config.dropout > 0:
             return None
-        work = self._prepare()
-        assert work.compiled is not None
-        return work.compiled.descend(contexts, targets, rates)
+        return self._network.descend(contexts, targets, rates)
 
     def operations(self, rows: int) -> int:
         """Multiplications and additions in the six matrix products of a step."""
-        c = self.config
-        return formulas.operations(rows, self.vocabulary, self.block_size, c.emb_dim, c.hidden)
+        return 6 * rows * (self.W1.numel() + self.W2.numel())
 
     def embedding(self) -> Tensor:
-        """C."""
         return self.C
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
@@ -111,15 +97,13 @@ class Model(LanguageModel):
             return None
         return formulas.dropout_mask(rows, self.p, self.config.dropout)
 
-    def _prepare(self) -> Workspace:
-        """Makes the workspace at the first step, when the parameters are on their device."""
-        if self._workspace is None:
-            p = Parameters(*(parameter.detach() for parameter in self.p))
-            gradients = Parameters(*map(torch.zeros_like, p))
-            compiled = None
-            if self._form is Gradients.compiled:
-                from makemore.models.mlp.numba_steps import Network
+    # Both are made at the first step, when the parameters are on their device.
+    @cached_property
+    def _gradients(self) -> Parameters:
+        return Parameters(*map(torch.zeros_like, self.p))
 
-                compiled = Network(p, gradients)
-            self._workspace = Workspace(p, gradients, compiled)
-        return self._workspace
+    @cached_property
+    def _network(self) -> "Network":
+        from makemore.models.mlp.numba_steps import Network
+
+        return Network(Parameters(*(parameter.detach() for parameter in self.p)), self._gradients)

@@ -15,10 +15,8 @@ lost to rounding: one example's part of an update is often smaller than half a u
 Names are those of `mlp.formulas`: e, h, z, then dz, dh, da, de. All arrays are contiguous unless noted otherwise.
 """
 
-import contextlib
 import functools
 import logging
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -36,9 +34,6 @@ Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 log = logging.getLogger(__name__)
-
-# More than there are compiled functions below.
-ATTEMPTS = 30
 
 # Floating-point arithmetic as written, except that a * b + c may be rounded once instead of twice.
 EXACT = {"contract"}
@@ -296,15 +291,8 @@ def add_gradients(
 ) -> float:
     """Adds `scale` times the gradients of one minibatch to `out`, piece by piece, and returns the mean loss.
 
-    Args:
-        p: the parameters.
-        contexts: (B, block_size).
-        targets: (B,).
-        q: (B, vocabulary) distributions to learn instead of the targets, or (0, vocabulary) for none.
-        mask: (B, hidden) dropout mask, or (0, hidden) for none.
-        scale: what the gradients are multiplied by.
-        out: what they are added to. If B <= PIECE, it may be `p` itself: a piece reads all before it writes any.
-        work: memory to overwrite.
+    The distributions q (B, vocabulary) to learn instead of the targets (B,), and the dropout mask (B, hidden), have no
+    rows if there are none. If B <= PIECE, `out` may be `p` itself: a piece reads all before it writes any.
     """
     rows, loss = len(targets), 0.0
     for first in range(0, rows, PIECE):
@@ -356,12 +344,7 @@ def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, los
 
 
 class Network:
-    """Trains one network with the compiled functions.
-
-    Args:
-        p: the parameters, on the CPU, changed in place. W2 has the layout of `mlp.hidden_innermost`.
-        gradients: where gradients are written, laid out as `p`.
-    """
+    """Trains a network in place, on the CPU. Parameters and gradients have the layout of `mlp.hidden_innermost`."""
 
     def __init__(self, p: mlp.Parameters, gradients: mlp.Parameters) -> None:
         self._p = _arrays(p)
@@ -374,11 +357,7 @@ class Network:
         self._work = Work(**{name: torch.empty(shape, dtype=p.b1.dtype).numpy() for name, shape in shapes.items()})
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor:
-        """Takes K steps of plain gradient descent on contexts (K, B, block_size) and targets (K, B).
-
-        Returns:
-            (K,) the mean loss before each step.
-        """
+        """Takes K steps of plain gradient descent, and returns the mean loss before each, (K,)."""
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
         if targets.shape[1] <= PIECE:
             descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, self._work)
@@ -411,24 +390,11 @@ def _arrays(p: mlp.Parameters) -> Arrays:
 
 
 def prepare() -> None:
-    """Compiles for float32, or loads the cache, by training the smallest possible network.
-
-    Cached functions that cannot be read are compiled again; if they cannot be written, this process has them anyway.
-    """
+    """Compiles for float32, or loads the cache, by training the smallest possible network."""
     cache = Path(descend.stats.cache_path or "/dev/null")  # type: ignore[attr-defined]  # None where nothing can be kept
     if not any(cache.glob("numba_steps.descend-*.nbi")):
         log.info("compiling the steps for this processor: a few seconds, once")
     p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
     network, ids = Network(p, gradients), torch.zeros(1, 1, 1, dtype=torch.int64)
-    for attempt in range(ATTEMPTS):
-        try:
-            network.loss_and_gradients(ids[0], ids[0, 0])
-            network.descend(ids, ids[0], [0.0])
-            return
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
-            # Writing fails only after compiling, so each attempt leaves at least one function more in memory.
-            if attempt == ATTEMPTS - 1:
-                raise
-            for path in cache.glob("numba_steps.*.nb[ic]"):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+    network.loss_and_gradients(ids[0], ids[0, 0])
+    network.descend(ids, ids[0], [0.0])

@@ -24,7 +24,6 @@ nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's 
 context (`estimated_discounts`).
 """
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -36,8 +35,6 @@ from makemore.models.ngram.config import Smoothing
 
 # Examples counted at a time, at first: 2**20 take about 100 MiB.
 BLOCK = 2**20
-# Probabilities computed at a time: 2**20 take 8 MiB, and the pairs that go into them a few times that at most.
-BUDGET = 2**20
 # D where a text is too small to estimate it: a usual choice for any text.
 FALLBACK = 0.75
 
@@ -67,20 +64,10 @@ class Level(NamedTuple):
 
 
 def fit(
-    windows: Windows,
-    vocabulary: int,
-    smoothing: Smoothing,
-    *,
-    k: float = 1.0,
-    discount: float | None = None,
-    block: int = BLOCK,
+    windows: Windows, vocabulary: int, smoothing: Smoothing, *, k: float = 1.0, discount: float | None = None
 ) -> Model:
-    """Counts the examples, at least one, and smooths the counts.
-
-    `k` is what `add_k` adds to each count; `discount` is D of `kneser_ney`, None to estimate it; `block` is how many
-    examples are counted at a time, at first.
-    """
-    at, counts = distinct_ngrams(windows, vocabulary, block)
+    """Counts the examples and smooths the counts: `k` is of add_k, `discount` D of kneser_ney, None to estimate it."""
+    at, counts = distinct_ngrams(windows, vocabulary)
     keys, nodes = trie(windows, vocabulary, at)
     levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
     if smoothing is Smoothing.kneser_ney:
@@ -112,7 +99,7 @@ def fit(
     )
 
 
-def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tensor, Tensor]:
+def distinct_ngrams(windows: Windows, vocabulary: int) -> tuple[Tensor, Tensor]:
     """One place for each distinct n-gram, a context with its target, and how often it occurs.
 
     The examples are merged into the table block by block. A block is as long as the table when that has outgrown it, so
@@ -125,7 +112,7 @@ def distinct_ngrams(windows: Windows, vocabulary: int, block: int) -> tuple[Tens
     at = counts = torch.empty(0, dtype=torch.int64)
     first = 0
     while first < len(windows):
-        last = first + max(block, len(at))
+        last = first + max(BLOCK, len(at))
         new = windows.positions[first:last].long()
         at, counts = torch.cat([at, new]), torch.cat([counts, torch.ones_like(new)])  # (table + block,) each
         ranks, order = sort_keys(windows, vocabulary, at).sort(stable=True)
@@ -202,16 +189,11 @@ def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
 
 def logits(model: Model, contexts: Tensor) -> Tensor:
     """Log-probabilities of the next token. (B, block_size) int64 -> (B, vocabulary) float32"""
-    vocabulary, block_size = int(model.V), contexts.shape[1]
-    out = torch.empty(len(contexts), vocabulary, device=contexts.device)
-    rows = max(1, BUDGET // (vocabulary * block_size))
-    for some, its in zip(torch.split(contexts, rows), torch.split(out, rows), strict=True):
-        its.copy_(probabilities(model, some).log_())
-    return out
+    return probabilities(model, contexts).log_().float()
 
 
 def probabilities(model: Model, contexts: Tensor) -> Tensor:
-    """The next token's distribution, all rows at once. (B, block_size) -> (B, vocabulary) float64
+    """The next token's distribution. (B, block_size) -> (B, vocabulary) float64
 
     Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
     """
@@ -247,36 +229,3 @@ def lookup(model: Model, contexts: Tensor) -> Tensor:
         at = torch.searchsorted(model.keys, keys).clamp_(max=len(model.keys) - 1)
         nodes.append(torch.where(model.keys[at] == keys, at + 1, -1))
     return torch.stack(nodes, dim=1)
-
-
-def contexts_seen(model: Model) -> list[tuple[int, int]]:
-    """For contexts of 0, 1, ... tokens: how many were seen, and how many sequences of that length there are."""
-    vocabulary = int(model.V)
-    ends = [0, 1]  # before these nodes the contexts of one length end
-    while ends[-1] < len(model.backoff):
-        children = int(torch.searchsorted(model.keys, ends[-1] * vocabulary))  # of all nodes up to here
-        if 1 + children <= ends[-1]:
-            raise ValueError("contexts that belong to none that is shorter")
-        ends.append(1 + children)
-    return [(end - begin, vocabulary**length) for length, (begin, end) in enumerate(pairwise(ends))]
-
-
-def check(model: Model, vocabulary: int, block_size: int) -> None:
-    """Raises ValueError unless a loaded model is one, so that looking up a context stays within its tensors."""
-    nodes, pairs = len(model.backoff), len(model.values)
-    sound = (
-        all(tensor.dtype == torch.int64 for tensor in (model.V, model.keys, model.starts))
-        and all(tensor.dtype == torch.float64 for tensor in (model.backoff, model.values))
-        and not model.targets.dtype.is_floating_point
-        and not model.targets.dtype.is_complex
-        and [tensor.dim() for tensor in model] == [0, 1, 1, 1, 1, 1]
-        and int(model.V) == vocabulary
-        and [len(part) for part in (model.keys, model.starts, model.targets)] == [nodes - 1, nodes + 1, pairs]
-        and (int(model.starts[0]), int(model.starts[-1])) == (0, pairs)
-        and bool((model.keys.diff() > 0).all() and (model.keys >= 0).all() and (model.starts.diff() >= 0).all())
-        and bool((model.values >= 0).all() and (model.backoff >= 0).all())
-        and bool(((model.targets >= 0) & (model.targets < vocabulary)).all())
-        and len(contexts_seen(model)) == block_size + 1
-    )
-    if not sound:
-        raise ValueError("the parts of an n-gram model do not fit together")

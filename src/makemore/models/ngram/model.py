@@ -22,11 +22,9 @@ class Model(LanguageModel):
         for name in counts.Model._fields:
             self.register_buffer(name, torch.empty(0))
         self.register_load_state_dict_pre_hook(self._take_sizes)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(lambda *_: counts.check(self.counts, vocabulary, block_size))  # type: ignore[no-untyped-call]
 
     @property
     def counts(self) -> counts.Model:
-        """The counts, as the functions of `counts` take them."""
         return counts.Model(*(getattr(self, name) for name in counts.Model._fields))
 
     def fit(self, data: Dataset) -> None:
@@ -53,5 +51,4 @@ class Model(LanguageModel):
     def _take_sizes(self, module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
         """Before loading: how many n-grams there are is known only from the state."""
         for name in counts.Model._fields:
-            if prefix + name in state:
-                setattr(self, name, torch.empty_like(state[prefix + name]))
+            setattr(self, name, torch.empty_like(state[prefix + name]))

@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf.errors import OmegaConfBaseException
-
 from makemore.cli import hydra_fixes
 from makemore.cli.arguments import is_sweep, quote
-from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.mistakes import explain
-from makemore.cli.run_folder import ClaimRunFolder, withdraw
+from makemore.cli.run_folder import ClaimRunFolder, refusing, withdraw
 from makemore.errors import Refusal, UserError
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import run_folders
+
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
@@ -61,9 +60,6 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")
-    except BaseException:
-        conclude()
-        raise
     if without := conclude():
         sys.exit(f"error: {without}")
 
@@ -80,6 +76,11 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     if not sweeps and is_sweep(arguments):
         raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
     return quote(command.expand(arguments) if sweeps else arguments)
+
+
+def hush() -> None:
+    """Discards further output after the pipe was closed, as in `sample.py | head`, also at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def conclude() -> str:
@@ -116,22 +117,11 @@ def heavy_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def job(run_folder: Path | None = None) -> Iterator[None]:
+def job(run_folder: Path) -> Iterator[None]:
     """Surrounds the body of a single run; carries a mistake of the user past Hydra, and leaves no empty run."""
     try:
-        yield
-    except (BrokenPipeError, KeyboardInterrupt, UserError) as error:
-        if run_folder is not None and not isinstance(error, BrokenPipeError):
-            withdraw(run_folder)
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise Refusal(error) from error
-
-
-@contextlib.contextmanager
-def plain_errors(conf: Path, config_name: str) -> Iterator[None]:
-    """Turns OmegaConf's errors about a value into the sentence that a single run would print."""
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error, conf, config_name) or str(error)) from error
+        with refusing():
+            yield
+    except (KeyboardInterrupt, Refusal):
+        withdraw(run_folder)
+        raise

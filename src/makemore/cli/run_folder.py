@@ -14,14 +14,13 @@ from makemore.config import compose
 from makemore.errors import Refusal, UserError
 from makemore.models import registry
 from makemore.sweeps import command
-from makemore.sweeps.folder import COMMAND, list_texts, run_folders
+from makemore.sweeps.folder import COMMAND, CONFIG, list_texts, run_folders
 
 try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
-CONFIG = "config.yaml"
 # Held while a sweep runs.
 LOCK = ".lock"
 # What names the folders of a sweep's runs.
@@ -42,13 +41,10 @@ class OpenSweep(NamedTuple):
 
     def withdraw(self) -> None:
         """Takes back a command that was refused: the folder is as it was, or gone if it was new."""
-        if self.command is not None:
+        if self.command is None:
+            shutil.rmtree(self.folder)
+        else:
             (self.folder / COMMAND).write_bytes(self.command)
-            return
-        for name in (COMMAND, LOCK, command.STUDY):
-            (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a launcher has put something into it
-            self.folder.rmdir()
 
 
 class ClaimRunFolder(Callback):
@@ -80,7 +76,7 @@ class ClaimRunFolder(Callback):
             before = frozenset(run.name for run in run_folders(folder))
             lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
         ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
-        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task))
+        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task), folder)
         with read_write(config), open_dict(config):
             # Each job is composed from this list and its own.
             config.hydra.overrides.hydra += [
@@ -97,8 +93,7 @@ class ClaimRunFolder(Callback):
         continued = by_hand and kind == "sweep" and (folder / COMMAND).exists()
         if not continued:
             folder = claim(folder, key if by_hand else None)
-        if kind == "sweep":  # other machines see it under the same path, if at all
-            folder = folder.absolute()
+        folder = folder.absolute()  # other machines see it under the same path, if at all
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)
         return folder
@@ -106,10 +101,10 @@ class ClaimRunFolder(Callback):
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Carries a mistake in the configuration past Hydra."""
+    """Carries a mistake of the user, or a pipe that was closed, past Hydra."""
     try:
         yield
-    except (UserError, OmegaConfBaseException) as error:
+    except (UserError, OmegaConfBaseException, BrokenPipeError) as error:
         raise Refusal(error) from error
 
 
@@ -133,7 +128,6 @@ def without_hydra(config: DictConfig) -> DictConfig:
     copy = config.copy()
     with read_write(copy), open_dict(copy):
         del copy["hydra"]
-    OmegaConf.resolve(copy)
     return copy
 
 
@@ -172,16 +166,3 @@ def withdraw(run_folder: Path) -> None:
     """Removes the folder of a run that was refused before it left anything."""
     if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in run_folder.iterdir()):
         shutil.rmtree(run_folder)
-
-
-def keep_configuration(text: str, run_folder: Path) -> None:
-    """Writes `config.yaml`, and with it takes the folder: where one is, a run has been.
-
-    Raises:
-        UserError: another run has this folder, as runs of a sweep that are all given the same one.
-    """
-    try:
-        with (run_folder / CONFIG).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{run_folder} already holds a run, and nothing is overwritten; give each its own") from None

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config.compose import replayable
+from makemore.config.compose import dump
 from makemore.config.status import ENDED
-from makemore.errors import UserError
-from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics
+from makemore.sweeps.folder import CONFIG, ERROR, OVERRIDES, loss_of, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +19,19 @@ log = logging.getLogger(__name__)
 PREPARED = (".hydra", "train.log")
 
 
-def run(folder: Path, nodes: DictConfig, train: Callable[[], float]) -> float:
+def run(
+    folder: Path,
+    nodes: DictConfig,
+    train: Callable[[DictConfig, Path], float],
+    explain: Callable[[Exception], str | None],
+) -> float:
     """Trains, unless this run has ended before; leaves `error.txt` if that fails.
 
     Args:
         folder: the run's.
         nodes: its configuration as Hydra composed it.
-        train: trains, and returns the best dev loss.
+        train: trains in the folder, and returns the best dev loss.
+        explain: the sentence for a mistake of the user; None for any other error, which keeps its traceback.
 
     Returns:
         the best dev loss; infinite if the run failed.
@@ -35,22 +40,18 @@ def run(folder: Path, nodes: DictConfig, train: Callable[[], float]) -> float:
         if (earlier := find_loss(folder, nodes)) is not None:
             return earlier
         set_aside(folder)
-        return train()
-    except UserError as error:
-        leave_error(folder, str(error))
+        return train(nodes, folder)
     except Exception as error:
-        leave_error(folder, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        leave_error(folder, explain(error) or f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
     return math.inf
 
 
 def find_loss(folder: Path, nodes: DictConfig) -> float | None:
     """The best dev loss of a run that has ended in this folder with the same configuration, or None."""
-    metrics = read_metrics(folder)
-    try:
-        same = (folder / "config.yaml").read_text(encoding="utf-8") == replayable(nodes)
-    except (OSError, ValueError):
+    metrics, config = read_metrics(folder), folder / CONFIG
+    if metrics is None or metrics["status"] not in ENDED or not config.exists():
         return None
-    return loss_of(metrics) if same and metrics is not None and metrics["status"] in ENDED else None
+    return loss_of(metrics) if config.read_text(encoding="utf-8") == dump(nodes) else None
 
 
 def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:

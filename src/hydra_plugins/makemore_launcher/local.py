@@ -30,9 +30,8 @@ class LocalLauncher(JobLauncher):
 
     def __init__(self, n_jobs: Any = None) -> None:
         if n_jobs is not None and (type(n_jobs) is not int or n_jobs < 1):
-            given = str(n_jobs).lower() if isinstance(n_jobs, bool) else n_jobs
-            wrong = UserError(f"hydra.launcher.n_jobs={given} must be a whole number, at least 1, or null: all cores")
-            raise Refusal(wrong)
+            given = f"hydra.launcher.n_jobs={n_jobs}".lower()  # a truth value, as it is typed
+            raise Refusal(UserError(f"{given} must be a whole number, at least 1, or null: all cores"))
         if not hasattr(os, "fork"):
             raise Refusal(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
         super().__init__()

@@ -52,11 +52,8 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             hush()
         else:
             sentence = None if full else explain(error, conf, config_name)
-            sweep = ClaimRunFolder.sweep
-            if sentence and sweep is not None and not sweep.has_begun():
-                sweep.withdraw()
-            else:  # a search may come upon an invalid configuration after many trials
-                conclude()
+            if not (sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()):
+                conclude()  # a search may come upon an invalid configuration after many trials
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")
@@ -110,9 +107,7 @@ def heavy_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-        # nanobind, which Triton uses from 3.9 on, reports what has not been collected at exit.
-        triton = sys.modules.get("triton._C.libtriton")
-        if triton and any(type(value).__module__ == "nanobind" for value in vars(triton).values()):
+        if "triton" in sys.modules:  # its nanobind reports what has not been collected at exit
             atexit.register(gc.unfreeze)
 
 

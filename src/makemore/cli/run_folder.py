@@ -21,8 +21,6 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
-# Held while a sweep runs.
-LOCK = ".lock"
 # What names the folders of a sweep's runs.
 SUBDIR = "${run_name:}"
 
@@ -35,16 +33,19 @@ class OpenSweep(NamedTuple):
     command: bytes | None  # its multirun.yaml before this command; None if the sweep is new
     lock: IO[str]
 
-    def has_begun(self) -> bool:
-        """Whether this process has begun a run that the sweep did not have."""
-        return any(run.name not in self.before for run in run_folders(self.folder))
+    def withdraw(self) -> bool:
+        """Takes back a command that was refused, unless it has begun a run that the sweep did not have.
 
-    def withdraw(self) -> None:
-        """Takes back a command that was refused: the folder is as it was, or gone if it was new."""
+        Returns:
+            whether that is so: the folder is as it was, or gone if it was new.
+        """
+        if any(run.name not in self.before for run in run_folders(self.folder)):
+            return False
         if self.command is None:
             shutil.rmtree(self.folder)
         else:
             (self.folder / COMMAND).write_bytes(self.command)
+        return True
 
 
 class ClaimRunFolder(Callback):
@@ -72,10 +73,10 @@ class ClaimRunFolder(Callback):
             if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
                 raise UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1")
             folder = self._claim(config, "sweep")
-            written = folder / COMMAND
-            before = frozenset(run.name for run in run_folders(folder))
-            lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
-        ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
+            lock = lock_folder(folder)
+        written = folder / COMMAND
+        before = frozenset(run.name for run in run_folders(folder))
+        ClaimRunFolder.sweep = OpenSweep(folder, before, written.read_bytes() if written.exists() else None, lock)
         constant = command.list_constant_keys(list_texts(config.hydra.overrides.task), folder)
         with read_write(config), open_dict(config):
             # Each job is composed from this list and its own.
@@ -90,8 +91,7 @@ class ClaimRunFolder(Callback):
         key = f"hydra.{kind}.dir="
         by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
         folder = Path(config.hydra[kind].dir)
-        continued = by_hand and kind == "sweep" and (folder / COMMAND).exists()
-        if not continued:
+        if not (by_hand and kind == "sweep" and (folder / COMMAND).exists()):
             folder = claim(folder, key if by_hand else None)
         folder = folder.absolute()  # other machines see it under the same path, if at all
         with read_write(config), open_dict(config):
@@ -114,7 +114,7 @@ def lock_folder(folder: Path) -> IO[str]:
     Raises:
         UserError: another process has it.
     """
-    lock = (folder / LOCK).open("w", encoding="utf-8")
+    lock = (folder / ".lock").open("w", encoding="utf-8")
     if fcntl is not None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,14 +150,13 @@ def claim(path: Path, named_as: str | None) -> Path:
                 )
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        candidate, number = path, 1
+        candidate, number = path, 2
         while True:
-            try:
+            with contextlib.suppress(FileExistsError):
                 candidate.mkdir()
                 return candidate
-            except FileExistsError:
-                number += 1
-                candidate = path.with_name(f"{path.name}-{number}")
+            candidate = path.with_name(f"{path.name}-{number}")
+            number += 1
     except OSError as error:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
 

@@ -106,16 +106,14 @@ class StepConfig(ScheduleConfig):
 
 
 @dataclass
-class OneCycleConfig(ScheduleConfig):
+class CosineConfig(ScheduleConfig):
     warmup: float = number(at_least=0, below=1)
-    start_factor: float = number(above=0, at_most=1)
     end_factor: float = number(at_least=0, at_most=1)
 
 
 @dataclass
-class CosineConfig(ScheduleConfig):
-    warmup: float = number(at_least=0, below=1)
-    end_factor: float = number(at_least=0, at_most=1)
+class OneCycleConfig(CosineConfig):
+    start_factor: float = number(above=0, at_most=1)
 
 
 @dataclass

@@ -4,7 +4,6 @@ import itertools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,17 +22,12 @@ EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 
 def register() -> None:
     """Makes known the resolvers that the configurations of sweeps use."""
-    for resolver in (run_name, study_url, count_runs):
+    for resolver in (run_name, count_runs, pool.cores):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
-    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
 
 
 def run_name(*, _root_: DictConfig) -> str:
-    """The name of a run's folder in its sweep: the one that it has already, or a new one from the settings that vary.
-
-    Args:
-        _root_: the run's configuration with Hydra's part, from OmegaConf.
-    """
+    """The name of a run's folder in its sweep: the one that it has, or a new one from the settings that vary."""
     hydra = _root_.hydra
     folder, overrides = Path(hydra.sweep.dir), sorted(list_texts(hydra.overrides.task))
     for run in run_folders(folder):
@@ -51,11 +45,6 @@ def make_name(text: str) -> str:
     return name if name == text else f"{name}-{zlib.crc32(text.encode()):08x}"
 
 
-def study_url(folder: str) -> str:
-    """Where a search keeps its trials, as SQLAlchemy takes it, whatever characters the path has."""
-    return f"sqlite:///file:{quote(str(Path(folder).absolute() / 'study.db'))}?uri=true"
-
-
 def count_runs(folder: str) -> int:
     """How many runs a sweep has: seeds a search's sampler, which must not draw the same trials again."""
     return len(run_folders(Path(folder)))
@@ -68,8 +57,8 @@ def plan(folder: Path) -> list[list[str]]:
     hydra = OmegaConf.load(folder / COMMAND).hydra
     if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
         return []
-    grid = BasicSweeper.split_arguments(parse(list_texts(hydra.overrides.task)), max_batch_size=None)[0]
-    return list(map(list, dict.fromkeys(map(tuple, grid))))
+    (grid,) = BasicSweeper.split_arguments(parse(list_texts(hydra.overrides.task)), max_batch_size=None)
+    return [list(run) for run in dict.fromkeys(map(tuple, grid))]
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

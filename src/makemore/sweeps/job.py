@@ -30,11 +30,8 @@ def run(
     Args:
         folder: the run's.
         nodes: its configuration as Hydra composed it.
-        train: trains in the folder, and returns the best dev loss.
+        train: trains in the folder; returns the best dev loss, as this function does, infinite if the run failed.
         explain: the sentence for a mistake of the user; None for any other error, which keeps its traceback.
-
-    Returns:
-        the best dev loss; infinite if the run failed.
     """
     try:
         if (earlier := find_loss(folder, nodes)) is not None:
@@ -55,13 +52,9 @@ def find_loss(folder: Path, nodes: DictConfig) -> float | None:
 
 
 def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:
-    """Moves what an earlier attempt left into `earlier-N` inside the folder, so that nothing is lost or mistaken.
+    """Moves what an earlier attempt left into `earlier-N` inside the run's folder, so that nothing is lost or mistaken.
 
-    TensorBoard's files are renamed, or it would show the attempt as one more run.
-
-    Args:
-        folder: the run's.
-        prepared: what belongs to the new attempt already.
+    What was prepared for the new attempt stays. TensorBoard's files are renamed, or it would show one more run.
     """
     left = [path for path in folder.iterdir() if path.name not in prepared and not path.name.startswith("earlier-")]
     if left:
@@ -73,12 +66,8 @@ def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:
 
 
 def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None:
-    """Writes why a run failed into its folder.
-
-    Args:
-        folder: the run's; a run that was killed may not have made it.
-        error: why, the first line a sentence.
-        overrides: the run's, in case Hydra has not written them.
+    """Writes why a run failed into its folder, a sentence in the first line; and the run's overrides if it was killed
+    before Hydra had written them.
     """
     if overrides and not (folder / OVERRIDES).exists():
         (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)

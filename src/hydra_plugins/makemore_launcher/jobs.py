@@ -49,8 +49,8 @@ class JobLauncher(Launcher):
         try:
             different = dict.fromkeys(map(tuple, job_overrides))
             jobs = [self._prepare(job, number) for number, job in enumerate(different, start=initial_job_idx)]
+            # A search launches its trials a few at a time; a line that has ended is disabled.
             if self.progress is None or self.progress.disable:
-                # A search launches its trials a few at a time.
                 self.progress = Progress(self.config.hydra.sweeper.get("n_trials") or len(jobs))
             for job, loss in self.run(jobs, self.progress.tick):
                 losses[job.overrides] = loss

@@ -52,8 +52,9 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             hush()
         else:
             sentence = None if full else explain(error, conf, config_name)
-            if not (sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()):
-                conclude()  # a search may come upon an invalid configuration after many trials
+            withdrawn = sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()
+            if not withdrawn:  # a search may come upon an invalid configuration after many trials
+                conclude()
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")

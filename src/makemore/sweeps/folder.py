@@ -43,10 +43,9 @@ def read_overrides(run: Path) -> list[str]:
 def read_metrics(run: Path) -> dict[str, Any] | None:
     """What a run's `metrics.json` holds; None without one, or with half of one."""
     try:
-        metrics: dict[str, Any] = json.loads((run / METRICS).read_text(encoding="utf-8"))
+        return dict(json.loads((run / METRICS).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    return metrics
 
 
 def loss_of(metrics: dict[str, Any]) -> float:

@@ -35,10 +35,8 @@ def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
     `before` are the names of the runs that were there before the latest command.
 
     Raises:
-        UserError: the folder does not exist, or is not a sweep's.
+        UserError: the folder holds no sweep.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; name a sweep's, such as outputs/multirun/DATE/TIME-mlp")
     planned = [_by_key(overrides) for overrides in command.plan(folder)]
     runs, begun = [], []
     for run in run_folders(folder):

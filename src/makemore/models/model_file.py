@@ -72,6 +72,8 @@ def load(path: Path) -> TrainedModel:
     foreign = UserError(f"checkpoint={path} is not a checkpoint of makemore; name a run's {BEST} or its folder")
     damaged = UserError(f"checkpoint={path} cannot be read: it is cut short, damaged, or no checkpoint at all")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe
+            raise damaged
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:  # `torch.load` does not compare checksums
                 raise damaged

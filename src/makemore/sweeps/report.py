@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import signal
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -93,6 +94,9 @@ def format_table(rows: Sequence[Sequence[str]], widest: int = 60) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m makemore.sweeps.report FOLDER      the report of a sweep, made again")
+    for end in ("SIGINT", "SIGPIPE"):  # without a traceback
+        if hasattr(signal, end):
+            signal.signal(getattr(signal, end), signal.SIG_DFL)
     try:
         report(Path(sys.argv[1]))
     except (UserError, OSError) as error:

@@ -9,6 +9,7 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
+    from makemore.cli.run_folder import refusing
     from makemore.config import compose
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -23,7 +24,7 @@ compose.register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="sample")
 def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
-    with cli.job():
+    with refusing():
         settings = compose.check_sample(nodes)
         with cli.heavy_imports():
             from makemore.errors import UserError, make_printable

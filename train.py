@@ -3,6 +3,7 @@
 Sweep with `-m`: `python train.py -m model.emb_dim=2,10 model.hidden=100,200`.
 """
 
+import functools
 from pathlib import Path
 
 try:
@@ -12,12 +13,12 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
-    from makemore.cli.run_folder import keep_configuration
+    from makemore.cli.mistakes import explain
     from makemore.config import compose
     from makemore.config.status import Status
     from makemore.models import registry
     from makemore.sweeps import command, job
-    from makemore.sweeps.folder import loss_of
+    from makemore.sweeps.folder import CONFIG, loss_of
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -33,20 +34,19 @@ def train(nodes: DictConfig) -> float:
     """One run; returns the best dev loss in nats per character, which a sweep minimizes."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return job.run(folder, nodes, lambda: run(nodes, folder))
+        return job.run(folder, nodes, run, functools.partial(explain, conf=CONF, config_name="train"))
     with cli.job(folder):
         return run(nodes, folder)
 
 
 def run(nodes: DictConfig, folder: Path) -> float:
     """Checks the settings, trains, and returns the best dev loss."""
-    with cli.plain_errors(CONF, "train"):
-        config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
+    config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with cli.heavy_imports():
         from makemore.training import run as training
 
-    keep_configuration(compose.replayable(nodes), folder)
+    (folder / CONFIG).write_text(compose.dump(nodes), encoding="utf-8")
     metrics = training.run(config, folder)
     if metrics["status"] == Status.interrupted:
         raise KeyboardInterrupt

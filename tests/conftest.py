@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from makemore.cli.run_folder import keep_configuration
 from makemore.config import compose as configuration
 from tests.helpers import FEW_NAMES, REFERENCE, Run, Script, Train, check, composed, script_in
 
@@ -54,7 +53,7 @@ def train(tmp_path: Path) -> Train:
         nodes = composed("trainer.progress_bar=false", *overrides)
         folder = next(folders)
         folder.mkdir()
-        keep_configuration(configuration.replayable(nodes), folder)
+        (folder / "config.yaml").write_text(configuration.dump(nodes))
         return Run(folder, training.run(check(nodes), folder))
 
     return run

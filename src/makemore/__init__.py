@@ -11,7 +11,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     views: lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, module, callbacks, report, run
     sweeps: folder, pool, progress, command, job, table, figures, report
-    cli: console, hydra_fixes, run_folder, arguments, mistakes, main
+    cli: hydra_fixes, run_folder, arguments, mistakes, main
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and
 batches. `models` holds what every model has, and a folder for each: `NAME/config`, `NAME/model` and its mathematics.

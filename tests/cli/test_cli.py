@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from makemore.cli import console
+from makemore.cli import main as cli
 from tests.helpers import ROOT, Script, script_in
 from tests.models.test_model_file import content as checkpoint_content
 
@@ -132,7 +132,7 @@ def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple
 
 def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
     code, printed = interrupted_once_there(tmp_path, "best.ckpt", "steps=100000000", "eval_every=1000")
-    assert code == console.INTERRUPTED
+    assert code == cli.INTERRUPTED
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()

@@ -150,9 +150,9 @@ def test_a_part_that_is_no_group_of_keys_is_refused(part: str) -> None:
 
 def test_a_configuration_stays_as_it_is_when_it_is_checked() -> None:
     nodes = composed("model=ngram", "optimizer=adamw")
-    before = configuration.replayable(nodes)
+    before = configuration.dump(nodes)
     check(nodes)
-    assert configuration.replayable(nodes) == before
+    assert configuration.dump(nodes) == before
 
 
 def test_file_names_have_no_separators_and_fit_file_systems() -> None:

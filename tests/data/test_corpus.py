@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import pooch
@@ -50,7 +51,8 @@ def test_unusable_files_are_named_with_what_is_wrong(tmp_path: Path, content: by
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / ("x" * 300)):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / ("x" * 300), Path("/dev/zero"), tmp_path / "pipe"):
         with refused(f"data.path={path}"):
             corpus.read(path)
 

@@ -1,6 +1,10 @@
 import functools
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -248,3 +252,27 @@ def test_any_optimizer_takes_the_same_steps_with_compiled_gradients(make: Callab
         theirs.step()
     for a, b in zip(p, drawn, strict=True):
         torch.testing.assert_close(a, b.detach(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "full"])
+def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp_path: Path, harm: str) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PREPARE]
+    if harm == "damaged":
+        assert subprocess.run(command, env=environment, check=False).returncode == 0
+        kept = [*tmp_path.rglob("numba_steps.*.nb?")]
+        assert kept
+        for number, path in enumerate(kept):
+            path.write_bytes(path.read_bytes()[: 100 * (number % 2)])
+    else:
+        command[-1] = FULL + PREPARE
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+PREPARE = "from makemore.models.mlp import numba_steps; numba_steps.prepare()"
+FULL = """
+from numba.core import caching
+def full(*arguments):
+    raise OSError(28, "No space left on device")
+caching.IndexDataCacheFile._save_data = full
+"""

@@ -12,7 +12,7 @@ from makemore.config import compose as configuration
 def leave(folder: Path, nodes: DictConfig, **metrics: Any) -> None:
     """What a run leaves that has come to its end."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(configuration.replayable(nodes))
+    (folder / "config.yaml").write_text(configuration.dump(nodes))
     (folder / "metrics.json").write_text(json.dumps({"status": "finished", "best_dev_loss": 2.0} | metrics))
 
 

@@ -26,8 +26,8 @@ def test_a_run_keeps_its_folder_and_a_new_one_is_named_after_what_varies(tmp_pat
 
 def test_two_runs_never_share_a_name(tmp_path: Path) -> None:
     begin(tmp_path, "model.hidden=7")
-    # The seed is the same in all runs of this command, but those before had another.
-    assert name(tmp_path, "seed=2", "model.hidden=7", dirname="model.hidden=7") == "model.hidden=7,seed=2"
+    # The run before had a setting less.
+    assert name(tmp_path, "seed=2", "model.hidden=7", dirname="model.hidden=7") == "model.hidden=7-2"
     texts = ["data.path=a/b", "data.path=a_b", "x=" + 300 * "y", "x=" + 301 * "y", "x=" + 300 * "ж"]
     names = [name(tmp_path, text, dirname=text) for text in texts]
     assert len(set(names)) == len(texts)
@@ -35,11 +35,17 @@ def test_two_runs_never_share_a_name(tmp_path: Path) -> None:
     assert all("/" not in each and len(each.encode()) <= 255 for each in names)
 
 
-def test_keys_with_a_single_value_do_not_name_runs() -> None:
+def test_keys_with_a_single_value_do_not_name_runs(tmp_path: Path) -> None:
     typed = ["model.hidden=5,7", "steps=9", "optimizer=adamw", "seed=range(1,3)"]
-    assert command.list_constant_keys(typed) == ["steps", "optimizer"]
-    assert command.list_constant_keys(["steps=9"]) == []
-    assert command.list_constant_keys(["sweep=optuna", "steps=9"]) == ["sweep", "steps"]
+    assert command.list_constant_keys(typed, tmp_path) == ["steps", "optimizer"]
+    assert command.list_constant_keys(["steps=9"], tmp_path) == []
+    assert command.list_constant_keys(["sweep=optuna", "steps=9"], tmp_path) == ["sweep", "steps"]
+
+
+def test_a_key_that_the_runs_before_did_not_have_or_had_with_another_value_names_runs(tmp_path: Path) -> None:
+    begin(tmp_path, "model.hidden=7", "seed=1", "steps=9")
+    typed = ["model.hidden=5,7", "seed=2", "steps=9", "data.unique=true"]
+    assert command.list_constant_keys(typed, tmp_path) == ["steps"]
 
 
 def test_the_runs_that_a_sweep_asks_for_are_read_from_its_folder(tmp_path: Path) -> None:
@@ -82,7 +88,6 @@ def test_a_sweep_is_resumed_by_its_command_and_what_is_typed(
 
 def test_other_commands_stay_as_they_are_and_other_folders_are_refused(tmp_path: Path) -> None:
     assert command.expand(["-m", "seed=1,2"]) == ["-m", "seed=1,2"]
-    (tmp_path / "multirun.yaml").write_text("- [")
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match="resume_sweep"):
             command.expand(["-m", f"resume_sweep={folder}"])

@@ -6,14 +6,12 @@ from makemore.sweeps.progress import Progress
 
 
 def test_the_line_counts_runs_and_names_the_best(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress()
-    with progress.show(4):
-        progress.count("model.hidden=5", 2.5)
-        progress.refresh()
-        progress.count("model.hidden=0", math.inf)
-        progress.count("model.hidden=9", 2.1)
-    with progress.show(4):  # a search starts a few runs at a time
-        progress.count("model.hidden=7", 2.2)
+    progress = Progress(4)
+    progress.count("model.hidden=5", 2.5)
+    progress.tick()
+    progress.count("model.hidden=0", math.inf)
+    progress.count("model.hidden=9", 2.1)
+    progress.count("model.hidden=7", 2.2)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     last = said.splitlines()[-1]
@@ -21,9 +19,8 @@ def test_the_line_counts_runs_and_names_the_best(capsys: pytest.CaptureFixture[s
 
 
 def test_a_sweep_that_is_broken_off_leaves_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress()
-    with pytest.raises(KeyboardInterrupt), progress.show(2):
-        progress.count("model.hidden=5", 2.0)
-        raise KeyboardInterrupt
+    progress = Progress(2)
+    progress.count("model.hidden=5", 2.0)
+    progress.close()
     said = capsys.readouterr().err
     assert "1/2" in said and "50%" in said and said.endswith("\n")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from makemore.cli import console
+from makemore.cli import main as cli
 from makemore.models import model_file
 from tests.helpers import QUIET, ROOT, Script
 
@@ -78,7 +78,7 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_be_resumed(script: Script,
     wait_for(lambda: list(tmp_path.rglob("best.ckpt")))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == console.INTERRUPTED
+    assert process.returncode == cli.INTERRUPTED
     assert "Traceback" not in errors
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "missing"]
     left = {path.name for path in (tmp_path / "s" / "steps=1000000000").iterdir()}

@@ -1,32 +1,40 @@
 """What the local launcher and Ray's have in common: each job once, and one progress line."""
 
 import contextlib
-import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from makemore.cli.run_folder import without_hydra
 from makemore.config.compose import check_run
-from makemore.errors import Refusal, UserError
+from makemore.config.schema import TrainConfig
+from makemore.errors import UserError
 from makemore.models import registry
 from makemore.sweeps.progress import Progress
 
-# A job's overrides. Two jobs with the same ones are one run.
-Job = tuple[str, ...]
+
+@dataclass
+class Job:
+    """One run to be made."""
+
+    overrides: tuple[str, ...]
+    nodes: DictConfig  # its configuration with Hydra's part
+    folder: Path
+    settings: TrainConfig | None = None  # None if they are refused: the run itself reports why
+    work: int = 0  # about how long it takes, in operations
 
 
 class JobLauncher(Launcher):
     """A launcher that trains each run once, though a grid or a search may ask for it twice."""
 
     def __init__(self) -> None:
-        self.progress = Progress()
+        self.progress: Progress | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Stores Hydra's context, task and configuration."""
@@ -37,35 +45,37 @@ class JobLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs. What a job returns is its loss; one that failed has left its error in its folder."""
         setup_globals()
-        jobs: dict[Job, DictConfig] = {}
-        losses = dict.fromkeys(map(tuple, job_overrides), math.inf)
-        for index, job in enumerate(losses, start=initial_job_idx):
-            jobs[job] = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-            with open_dict(jobs[job]):
-                hydra = jobs[job].hydra
-                hydra.job.id = hydra.job.num = index
-                hydra.sweep.subdir = str(hydra.sweep.subdir)  # found once, here, where the sweep's folder is
-            with contextlib.suppress(UserError):  # the run itself reports it, and the others go on
-                try:
-                    check_run(without_hydra(jobs[job]), registry.config_of)
-                except OmegaConfBaseException as error:  # a value of the wrong type refuses the whole command
-                    self.progress.close()
-                    raise Refusal(error) from error
-        # A search launches its trials a few at a time.
-        with self.progress.show(self.config.hydra.sweeper.get("n_trials") or len(losses)):
-            for job, loss in self.run(jobs):
-                losses[job] = loss
-                self.progress.count(run_folder(jobs[job]).name, loss)
+        losses: dict[tuple[str, ...], float] = {}
+        try:
+            different = dict.fromkeys(map(tuple, job_overrides))
+            jobs = [self._prepare(job, number) for number, job in enumerate(different, start=initial_job_idx)]
+            # A search launches its trials a few at a time; a line that has ended is disabled.
+            if self.progress is None or self.progress.disable:
+                self.progress = Progress(self.config.hydra.sweeper.get("n_trials") or len(jobs))
+            for job, loss in self.run(jobs, self.progress.tick):
+                losses[job.overrides] = loss
+                self.progress.count(job.folder.name, loss)
+        except BaseException:
+            if self.progress is not None:
+                self.progress.close()
+            raise
         return [
             JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=losses[tuple(overrides)])
             for overrides in job_overrides
         ]
 
+    def _prepare(self, overrides: tuple[str, ...], number: int) -> Job:
+        """A job with its settings; a value of the wrong type raises OmegaConf's error and refuses the whole command."""
+        nodes = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(nodes):
+            hydra = nodes.hydra
+            hydra.job.id = hydra.job.num = number
+            hydra.sweep.subdir = str(hydra.sweep.subdir)  # found once, here, where the sweep's folder is
+        job = Job(overrides, nodes, Path(hydra.sweep.dir, hydra.sweep.subdir))
+        with contextlib.suppress(UserError):
+            job.settings = check_run(without_hydra(nodes), registry.config_of)
+        return job
+
     @abstractmethod
-    def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
-        """Runs the jobs, with their configurations, and yields each with its loss when it has ended."""
-
-
-def run_folder(config: DictConfig) -> Path:
-    """Where a job of a sweep writes."""
-    return Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
+    def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
+        """Runs the jobs, and yields each with its loss when it has ended; calls `waiting` about once a second."""

@@ -5,21 +5,18 @@ import functools
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.utils import run_job
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
+from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
 from makemore.cli import main as cli
-from makemore.cli.run_folder import without_hydra
-from makemore.config.compose import check_run
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
-from makemore.models import registry
 from makemore.sweeps import pool
 from makemore.sweeps.job import leave_error
 
@@ -33,32 +30,31 @@ class LocalLauncher(JobLauncher):
 
     def __init__(self, n_jobs: Any = None) -> None:
         if n_jobs is not None and (type(n_jobs) is not int or n_jobs < 1):
-            given = str(n_jobs).lower() if isinstance(n_jobs, bool) else n_jobs
-            wrong = UserError(f"hydra.launcher.n_jobs={given} must be a whole number, at least 1, or null: all cores")
-            raise Refusal(wrong)
+            given = f"hydra.launcher.n_jobs={n_jobs}".lower()  # a truth value, as it is typed
+            raise Refusal(UserError(f"{given} must be a whole number, at least 1, or null: all cores"))
         if not hasattr(os, "fork"):
             raise Refusal(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
         super().__init__()
         self.n_jobs: int | None = n_jobs
 
-    def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
+    def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
         """Runs the jobs, the longest first: one that began last would run on alone."""
         with cli.heavy_imports():
             from makemore.data.split import read_documents
             from makemore.training import execution
             from makemore.training import run as training  # noqa: F401 (so that each fork has it)
-        work = dict.fromkeys(jobs, 0)
-        for job, nodes in jobs.items():
-            with contextlib.suppress(UserError):  # the run itself reports it
-                config = check_run(without_hydra(nodes), registry.config_of)
-                work[job] = execution.estimate_work(config)
-                read_documents(config.data)
-        order = sorted(jobs, key=lambda job: work[job], reverse=True)
-        calls = [functools.partial(self._run, jobs[job]) for job in order]
-        for number, loss, error in pool.run_all(calls, self._at_a_time(), self.progress.refresh):
+        for job in jobs:
+            if job.settings is not None:
+                with contextlib.suppress(UserError):  # the run itself reports it
+                    job.work = execution.estimate_work(job.settings)
+                    read_documents(job.settings.data)
+        order = sorted(jobs, key=lambda job: job.work, reverse=True)
+        calls = [functools.partial(self._run, job.nodes) for job in order]
+        for number, loss, error in pool.run_all(calls, self._at_a_time(), waiting):
+            job = order[number]
             if error is not None and error != Status.interrupted:
-                leave_error(run_folder(jobs[order[number]]), error, order[number])
-            yield order[number], math.inf if error is not None else loss
+                leave_error(job.folder, error, job.overrides)
+            yield job, math.inf if error is not None else loss
 
     def _at_a_time(self) -> int:
         trainer = self.config.trainer

@@ -5,7 +5,7 @@ import io
 import math
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hydra.core.singleton import Singleton
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher, run_folder
+from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
 from makemore.cli.mistakes import NEEDS
 from makemore.cli.run_folder import without_hydra
 from makemore.errors import Refusal, UserError
@@ -42,7 +42,7 @@ class RayLauncher(JobLauncher):
         self.ray = ray
         self._plugin: Any = _launcher_util
 
-    def run(self, jobs: Mapping[Job, DictConfig]) -> Iterator[tuple[Job, float]]:
+    def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
         """Runs the jobs, and writes what they left on other machines into the sweep's folder."""
         import ray
 
@@ -50,20 +50,21 @@ class RayLauncher(JobLauncher):
             ray.init(**OmegaConf.to_container(self.ray.init, resolve=True))  # type: ignore[arg-type]
         task = functools.partial(run_and_pack, self.task_function)
         running: dict[Any, Job] = {}
-        for job, config in jobs.items():
+        for job in jobs:
             # Where the run goes, the sweep's folder may not exist.
-            if (loss := find_loss(run_folder(config), without_hydra(config))) is not None:
+            if (loss := find_loss(job.folder, without_hydra(job.nodes))) is not None:
                 yield job, loss
                 continue
             state = Singleton.get_state()
-            running[self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, config, task, state)] = job
+            sent = self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, job.nodes, task, state)
+            running[sent] = job
         try:
             while running:
                 done, _ = ray.wait(list(running), timeout=PATIENCE)
-                self.progress.refresh()
+                waiting()
                 for each in done:
                     job = running.pop(each)
-                    yield job, self._collect(each, job, run_folder(jobs[job]))
+                    yield job, self._collect(each, job)
         except KeyboardInterrupt:
             print(STOPPING, file=sys.stderr)
             for each in running:
@@ -71,19 +72,19 @@ class RayLauncher(JobLauncher):
             ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
             raise
 
-    def _collect(self, sent: Any, job: Job, folder: Path) -> float:
+    def _collect(self, sent: Any, job: Job) -> float:
         """The loss of a run that has ended; infinite if it was killed."""
         import ray
 
         try:
             loss, packed = ray.get(sent).return_value
         except ray.exceptions.RayError as error:
-            leave_error(folder, f"Ray: {str(error).strip() or type(error).__name__}", job)
+            leave_error(job.folder, f"Ray: {str(error).strip() or type(error).__name__}", job.overrides)
             return math.inf
         if packed is not None:
-            if folder.is_dir():
-                set_aside(folder, prepared=(".hydra",))
-            unpack(packed, folder.parent)
+            if job.folder.is_dir():
+                set_aside(job.folder, prepared=(".hydra",))
+            unpack(packed, job.folder.parent)
         return float(loss)
 
 

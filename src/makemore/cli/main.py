@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf.errors import OmegaConfBaseException
-
 from makemore.cli import hydra_fixes
 from makemore.cli.arguments import is_sweep, quote
-from makemore.cli.console import INTERRUPTED, hush
 from makemore.cli.mistakes import explain
-from makemore.cli.run_folder import ClaimRunFolder, withdraw
+from makemore.cli.run_folder import ClaimRunFolder, refusing, withdraw
 from makemore.errors import Refusal, UserError
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import run_folders
+
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
@@ -53,17 +52,12 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
             hush()
         else:
             sentence = None if full else explain(error, conf, config_name)
-            sweep = ClaimRunFolder.sweep
-            if sentence and sweep is not None and not sweep.has_begun():
-                sweep.withdraw()
-            else:  # a search may come upon an invalid configuration after many trials
+            withdrawn = sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()
+            if not withdrawn:  # a search may come upon an invalid configuration after many trials
                 conclude()
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")
-    except BaseException:
-        conclude()
-        raise
     if without := conclude():
         sys.exit(f"error: {without}")
 
@@ -80,6 +74,11 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     if not sweeps and is_sweep(arguments):
         raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
     return quote(command.expand(arguments) if sweeps else arguments)
+
+
+def hush() -> None:
+    """Discards further output after the pipe was closed, as in `sample.py | head`, also at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def conclude() -> str:
@@ -109,29 +108,16 @@ def heavy_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-        # nanobind, which Triton uses from 3.9 on, reports what has not been collected at exit.
-        triton = sys.modules.get("triton._C.libtriton")
-        if triton and any(type(value).__module__ == "nanobind" for value in vars(triton).values()):
+        if "triton" in sys.modules:  # its nanobind reports what has not been collected at exit
             atexit.register(gc.unfreeze)
 
 
 @contextlib.contextmanager
-def job(run_folder: Path | None = None) -> Iterator[None]:
+def job(run_folder: Path) -> Iterator[None]:
     """Surrounds the body of a single run; carries a mistake of the user past Hydra, and leaves no empty run."""
     try:
-        yield
-    except (BrokenPipeError, KeyboardInterrupt, UserError) as error:
-        if run_folder is not None and not isinstance(error, BrokenPipeError):
-            withdraw(run_folder)
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise Refusal(error) from error
-
-
-@contextlib.contextmanager
-def plain_errors(conf: Path, config_name: str) -> Iterator[None]:
-    """Turns OmegaConf's errors about a value into the sentence that a single run would print."""
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error, conf, config_name) or str(error)) from error
+        with refusing():
+            yield
+    except (KeyboardInterrupt, Refusal):
+        withdraw(run_folder)
+        raise

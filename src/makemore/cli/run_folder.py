@@ -14,16 +14,13 @@ from makemore.config import compose
 from makemore.errors import Refusal, UserError
 from makemore.models import registry
 from makemore.sweeps import command
-from makemore.sweeps.folder import COMMAND, list_texts, run_folders
+from makemore.sweeps.folder import COMMAND, CONFIG, list_texts, run_folders
 
 try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
-CONFIG = "config.yaml"
-# Held while a sweep runs.
-LOCK = ".lock"
 # What names the folders of a sweep's runs.
 SUBDIR = "${run_name:}"
 
@@ -36,19 +33,19 @@ class OpenSweep(NamedTuple):
     command: bytes | None  # its multirun.yaml before this command; None if the sweep is new
     lock: IO[str]
 
-    def has_begun(self) -> bool:
-        """Whether this process has begun a run that the sweep did not have."""
-        return any(run.name not in self.before for run in run_folders(self.folder))
+    def withdraw(self) -> bool:
+        """Takes back a command that was refused, unless it has begun a run that the sweep did not have.
 
-    def withdraw(self) -> None:
-        """Takes back a command that was refused: the folder is as it was, or gone if it was new."""
-        if self.command is not None:
+        Returns:
+            whether that is so: the folder is as it was, or gone if it was new.
+        """
+        if any(run.name not in self.before for run in run_folders(self.folder)):
+            return False
+        if self.command is None:
+            shutil.rmtree(self.folder)
+        else:
             (self.folder / COMMAND).write_bytes(self.command)
-            return
-        for name in (COMMAND, LOCK, command.STUDY):
-            (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a launcher has put something into it
-            self.folder.rmdir()
+        return True
 
 
 class ClaimRunFolder(Callback):
@@ -76,11 +73,11 @@ class ClaimRunFolder(Callback):
             if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
                 raise UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1")
             folder = self._claim(config, "sweep")
-            written = folder / COMMAND
-            before = frozenset(run.name for run in run_folders(folder))
-            lock, earlier = lock_folder(folder), written.read_bytes() if written.exists() else None
-        ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
-        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task))
+            lock = lock_folder(folder)
+        written = folder / COMMAND
+        before = frozenset(run.name for run in run_folders(folder))
+        ClaimRunFolder.sweep = OpenSweep(folder, before, written.read_bytes() if written.exists() else None, lock)
+        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task), folder)
         with read_write(config), open_dict(config):
             # Each job is composed from this list and its own.
             config.hydra.overrides.hydra += [
@@ -94,11 +91,9 @@ class ClaimRunFolder(Callback):
         key = f"hydra.{kind}.dir="
         by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
         folder = Path(config.hydra[kind].dir)
-        continued = by_hand and kind == "sweep" and (folder / COMMAND).exists()
-        if not continued:
+        if not (by_hand and kind == "sweep" and (folder / COMMAND).exists()):
             folder = claim(folder, key if by_hand else None)
-        if kind == "sweep":  # other machines see it under the same path, if at all
-            folder = folder.absolute()
+        folder = folder.absolute()  # other machines see it under the same path, if at all
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)
         return folder
@@ -106,10 +101,10 @@ class ClaimRunFolder(Callback):
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Carries a mistake in the configuration past Hydra."""
+    """Carries a mistake of the user, or a pipe that was closed, past Hydra."""
     try:
         yield
-    except (UserError, OmegaConfBaseException) as error:
+    except (UserError, OmegaConfBaseException, BrokenPipeError) as error:
         raise Refusal(error) from error
 
 
@@ -119,7 +114,7 @@ def lock_folder(folder: Path) -> IO[str]:
     Raises:
         UserError: another process has it.
     """
-    lock = (folder / LOCK).open("w", encoding="utf-8")
+    lock = (folder / ".lock").open("w", encoding="utf-8")
     if fcntl is not None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +128,6 @@ def without_hydra(config: DictConfig) -> DictConfig:
     copy = config.copy()
     with read_write(copy), open_dict(copy):
         del copy["hydra"]
-    OmegaConf.resolve(copy)
     return copy
 
 
@@ -156,14 +150,13 @@ def claim(path: Path, named_as: str | None) -> Path:
                 )
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        candidate, number = path, 1
+        candidate, number = path, 2
         while True:
-            try:
+            with contextlib.suppress(FileExistsError):
                 candidate.mkdir()
                 return candidate
-            except FileExistsError:
-                number += 1
-                candidate = path.with_name(f"{path.name}-{number}")
+            candidate = path.with_name(f"{path.name}-{number}")
+            number += 1
     except OSError as error:
         raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
 
@@ -172,16 +165,3 @@ def withdraw(run_folder: Path) -> None:
     """Removes the folder of a run that was refused before it left anything."""
     if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in run_folder.iterdir()):
         shutil.rmtree(run_folder)
-
-
-def keep_configuration(text: str, run_folder: Path) -> None:
-    """Writes `config.yaml`, and with it takes the folder: where one is, a run has been.
-
-    Raises:
-        UserError: another run has this folder, as runs of a sweep that are all given the same one.
-    """
-    try:
-        with (run_folder / CONFIG).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{run_folder} already holds a run, and nothing is overwritten; give each its own") from None

@@ -5,6 +5,7 @@ depend on which one is named, so `check_run` adds these, and checks every range 
 """
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from makemore.config.schema import TARGETS, AdamWConfig, DataConfig, EvaluateConfig, ModelConfig, SampleConfig, Source, TrainConfig
 from makemore.errors import UnknownKeyError, UserError
+
+# What a number's limits mean.
+WITHIN = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 
 
 def file_name(text: str) -> str:
@@ -30,20 +34,15 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
 
 
-def replayable(nodes: DictConfig) -> str:
+def dump(nodes: DictConfig) -> str:
     """A run's configuration, resolved, as a YAML file that stands in for `conf/train.yaml`.
 
     `python train.py --config-dir RUN --config-name config` runs it again; single keys can be given other values.
     """
-    defaults = [
-        "train_schema",
-        "_self_",
-        {"override hydra/output": "makemore"},
-        {"override hydra/launcher": "local"},
-        {"override hydra/help": "train"},
-        {"override hydra/job_logging": "makemore"},
-    ]
-    return OmegaConf.to_yaml({"defaults": defaults}) + OmegaConf.to_yaml(nodes, resolve=True)
+    hydra = {"output": "makemore", "launcher": "local", "help": "train", "job_logging": "makemore"}
+    overrides = [{f"override hydra/{group}": choice} for group, choice in hydra.items()]
+    defaults = OmegaConf.to_yaml({"defaults": ["train_schema", "_self_", *overrides]})
+    return defaults + OmegaConf.to_yaml(nodes, resolve=True)
 
 
 def check_run(
@@ -67,17 +66,13 @@ def check_run(
     name = str(nodes.model.get("name", ""))
     if choice is not None and name != choice:
         raise UserError(f"model.name={name} in conf/model/{choice}.yaml must be the name of that file: {choice}")
-    own = {item.name for item in fields(config_of(name))}
-    for key in nodes.model:
-        if key not in own:
-            raise UserError(f"model.{key} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
-    for key in sorted(own - {str(each) for each in nodes.model}):
+    own, given = {item.name for item in fields(config_of(name))}, {str(key) for key in nodes.model}
+    for key in sorted(given - own):
+        raise UserError(f"model.{key} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
+    for key in sorted(own - given):
         raise UserError(f"model.{key} is missing; give it in conf/model/{name}.yaml, or as model.{key}=VALUE")
-    types: dict[str, type | None] = {
-        "model": config_of(name),
-        "optimizer": TARGETS.get(str(nodes.optimizer.get("_target_"))),
-        "schedule": TARGETS.get(str(nodes.schedule.get("_target_"))),
-    }
+    types = {part: TARGETS.get(str(nodes[part].get("_target_"))) for part in ("optimizer", "schedule")}
+    types["model"] = config_of(name)
     # Not merged at the root, which would put whole parts into OmegaConf's messages.
     schemas = {part: OmegaConf.structured(each, flags={"struct": False}) for part, each in types.items() if each}
     typed = nodes.copy()
@@ -87,13 +82,13 @@ def check_run(
     if isinstance(config.optimizer, AdamWConfig):
         betas = config.optimizer.betas
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            given = f"optimizer.betas={betas}".replace(" ", "")
-            raise UserError(f"{given} is out of range: it must be two numbers, each at least 0 and below 1")
+            text = f"optimizer.betas={betas}".replace(" ", "")
+            raise UserError(f"{text} is out of range: it must be two numbers, each at least 0 and below 1")
     for group, targets in (("callbacks", config.callbacks), ("logger", config.logger)):
         for each, node in targets.items():
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
-                given = f"{group}.{each}={node}"
-                raise UserError(f"{given} must have a _target_, or be null; see the files in conf/{group}/")
+                files = f"see the files in conf/{group}/"
+                raise UserError(f"{group}.{each}={node} must have a _target_, or be null; {files}")
     if config.distillation and config.model.fitted:
         raise UserError(f"distillation={config.distillation} is not for model={name}, which is fitted without steps")
     config.model.check(config)
@@ -169,16 +164,11 @@ def _check_keys(node: Any, prefix: str) -> None:
 
 
 def _check_range(key: str, value: float, limits: Mapping[str, float]) -> None:
-    inside = {
-        "at least": lambda limit: value >= limit,
-        "above": lambda limit: value > limit,
-        "at most": lambda limit: value <= limit,
-        "below": lambda limit: value < limit,
-    }
-    if not math.isfinite(value) or not all(inside[name](limit) for name, limit in limits.items()):
-        allowed = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
-        finite = "" if math.isfinite(value) else "finite and " if allowed else "finite"
-        raise UserError(f"{key}={value} is out of range: it must be {finite}{allowed}")
+    if not math.isfinite(value) or not all(WITHIN[name](value, limit) for name, limit in limits.items()):
+        allowed = [f"{name.replace('_', ' ')} {limit:,}" for name, limit in limits.items()]
+        if not math.isfinite(value):
+            allowed.insert(0, "finite")
+        raise UserError(f"{key}={value} is out of range: it must be {' and '.join(allowed)}")
 
 
 def _check_data(data: DataConfig) -> None:

@@ -22,13 +22,9 @@ class Source(Enum):
     text = "text"
 
 
-Limit = float | None
-
-
-def number(*, at_least: Limit = None, above: Limit = None, at_most: Limit = None, below: Limit = None) -> Any:
-    """A field without a default whose values must stay within these limits."""
-    limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    return field(default=MISSING, metadata={name: limit for name, limit in limits.items() if limit is not None})
+def number(**limits: float) -> Any:
+    """A field without a default whose values must stay within these limits: at_least, above, at_most, below."""
+    return field(default=MISSING, metadata=limits)
 
 
 LARGEST_SEED = 2**63 - 1
@@ -110,16 +106,14 @@ class StepConfig(ScheduleConfig):
 
 
 @dataclass
-class OneCycleConfig(ScheduleConfig):
+class CosineConfig(ScheduleConfig):
     warmup: float = number(at_least=0, below=1)
-    start_factor: float = number(above=0, at_most=1)
     end_factor: float = number(at_least=0, at_most=1)
 
 
 @dataclass
-class CosineConfig(ScheduleConfig):
-    warmup: float = number(at_least=0, below=1)
-    end_factor: float = number(at_least=0, at_most=1)
+class OneCycleConfig(CosineConfig):
+    start_factor: float = number(above=0, at_most=1)
 
 
 @dataclass

@@ -43,6 +43,8 @@ def read(path: Path) -> list[str]:
     """The documents of a UTF-8 text file: its stripped lines, the empty ones left out. Raises UserError if unusable."""
     wanted = "name a UTF-8 text file, a document a line"
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"data.path={path} is a device or a pipe; {wanted}")
         raw = path.read_bytes()
     except OSError as error:
         raise UserError(f"data.path={path} cannot be read: {error.strerror}; {wanted}") from None

@@ -4,57 +4,45 @@ import itertools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.config.compose import file_name
 from makemore.errors import UserError
 from makemore.sweeps import pool
-from makemore.sweeps.folder import COMMAND, UNREADABLE, list_texts, read_overrides, run_folders
+from makemore.sweeps.folder import COMMAND, list_texts, read_overrides, run_folders
 
 RESUME, DIR = "resume_sweep", "hydra.sweep.dir"
 # Keys that do not name runs' folders.
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
-# Where Optuna keeps its trials.
-STUDY = "study.db"
 
 
 def register() -> None:
     """Makes known the resolvers that the configurations of sweeps use."""
-    for resolver in (run_name, study_url, count_runs):
+    for resolver in (run_name, count_runs, pool.cores):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
-    OmegaConf.register_new_resolver("cores", pool.cores, replace=True)
 
 
 def run_name(*, _root_: DictConfig) -> str:
-    """The name of a run's folder in its sweep: the one that it has already, or a new one from the settings that vary.
-
-    Args:
-        _root_: the run's configuration with Hydra's part, from OmegaConf.
-    """
+    """The name of a run's folder in its sweep: the one that it has, or a new one from the settings that vary."""
     hydra = _root_.hydra
     folder, overrides = Path(hydra.sweep.dir), sorted(list_texts(hydra.overrides.task))
     for run in run_folders(folder):
         if sorted(read_overrides(run)) == overrides:
             return run.name
     name = make_name(hydra.job.override_dirname or str(hydra.job.num))
-    # The settings that vary now may be those of another run in an earlier command.
-    return make_name(",".join(overrides)) if (folder / name).exists() else name
+    # A run of an earlier command may have had more settings.
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if not (folder / each).exists())
 
 
 def make_name(text: str) -> str:
     """A text as the name of a folder; where the file system does not take it as it is, a checksum tells it apart."""
     name = file_name(text)
     return name if name == text else f"{name}-{zlib.crc32(text.encode()):08x}"
-
-
-def study_url(folder: str) -> str:
-    """Where a search keeps its trials, as SQLAlchemy takes it, whatever characters the path has."""
-    return f"sqlite:///file:{quote(str(Path(folder).absolute() / STUDY))}?uri=true"
 
 
 def count_runs(folder: str) -> int:
@@ -64,18 +52,13 @@ def count_runs(folder: str) -> int:
 
 def plan(folder: Path) -> list[list[str]]:
     """The overrides of every run that a sweep's latest command asks for; none for a search, which finds its own."""
-    values: dict[str, list[str]] = {}
-    try:
-        hydra = OmegaConf.load(folder / COMMAND).hydra
-        if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
-            return []
-        for each in parse(list_texts(hydra.overrides.task)):
-            sweep = each.is_sweep_override()
-            texts = each.sweep_string_iterator() if sweep else [each.get_value_element_as_str()]
-            values[each.key_or_group] = [f"{each.get_key_element()}={text}" for text in texts]
-    except (*UNREADABLE, HydraException):
+    if not (folder / COMMAND).exists():
         return []
-    return [list(run) for run in dict.fromkeys(itertools.product(*values.values()))]
+    hydra = OmegaConf.load(folder / COMMAND).hydra
+    if not hydra.sweeper["_target_"].endswith(".BasicSweeper"):
+        return []
+    (grid,) = BasicSweeper.split_arguments(parse(list_texts(hydra.overrides.task)), max_batch_size=None)
+    return [list(run) for run in dict.fromkeys(map(tuple, grid))]
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -84,10 +67,16 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def list_constant_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys to which a sweep's command gives a single value, unless no other varies."""
+def list_constant_keys(overrides: Sequence[str], folder: Path) -> list[str]:
+    """The keys that have one value in a sweep's command and in all runs of its folder; none if no other varies."""
     parsed = parse(overrides)
-    constant = [each.key_or_group for each in parsed if not each.is_sweep_override()]
+    earlier = [read_overrides(run) for run in run_folders(folder)]
+    constant = []
+    for each in parsed:
+        if not each.is_sweep_override():
+            override = f"{each.get_key_element()}={each.get_value_element_as_str()}"  # as runs record it
+            if all(override in run for run in earlier):
+                constant.append(each.key_or_group)
     return constant if len(constant) < len(parsed) or "sweep" in constant else []  # a search varies what it likes
 
 
@@ -109,20 +98,19 @@ def expand(arguments: list[str]) -> list[str]:
     if RESUME not in typed:
         return arguments
     folder = typed.pop(RESUME).partition("=")[2].strip("\"'")
-    typed[DIR] = set_key(DIR, folder)
-    try:
-        hydra = OmegaConf.load(Path(folder) / COMMAND).hydra
-        recorded = [*list_texts(hydra.overrides.hydra), *list_texts(hydra.overrides.task)]
-        sources = hydra.runtime.config_sources
-        flags = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-        flags.append(f"--config-name={hydra.job.config_name}")
-    except UNREADABLE:
+    if not (Path(folder) / COMMAND).exists():
         raise UserError(
-            f"{RESUME}={folder} is not a sweep's folder: it has no readable {COMMAND}; name one such as "
+            f"{RESUME}={folder} is not a sweep's folder: it has no {COMMAND}; name one such as "
             "outputs/multirun/DATE/TIME-mlp"
-        ) from None
+        )
+    typed[DIR] = set_key(DIR, folder)
+    hydra = OmegaConf.load(Path(folder) / COMMAND).hydra
+    recorded = [*list_texts(hydra.overrides.hydra), *list_texts(hydra.overrides.task)]
     if "hydra/launcher" in typed:  # the recorded settings are another launcher's
         recorded = [each for each in recorded if not each.startswith("hydra.launcher.")]
+    sources = hydra.runtime.config_sources
+    flags = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+    flags.append(f"--config-name={hydra.job.config_name}")
     flags += [argument for argument in arguments if not _is_override(argument)]
     return [*flags, *({_key_of(each): each for each in recorded} | typed).values()]
 

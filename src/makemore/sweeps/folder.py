@@ -17,22 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from makemore.config.status import Status
 
-COMMAND, METRICS, ERROR = "multirun.yaml", "metrics.json", "error.txt"
+COMMAND, CONFIG, METRICS, ERROR = "multirun.yaml", "config.yaml", "metrics.json", "error.txt"
 OVERRIDES = Path(".hydra", "overrides.yaml")
-# What reading one of Hydra's files may raise if it is missing, incomplete or not Hydra's.
-UNREADABLE = (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError, TypeError)
-# The results that a report reads, besides the status.
-NUMBERS = ("best_dev_loss", "dev_loss", "train_loss", "parameters", "fit_seconds")
 
 
 def run_folders(folder: Path) -> list[Path]:
     """The folders of a sweep's runs, by name; none if there is no such sweep yet."""
-    return sorted(hydra.parent for hydra in folder.glob("*/.hydra"))
+    return sorted(path.parent.parent for path in folder.glob(f"*/{OVERRIDES}"))
 
 
 def list_texts(node: Any) -> list[str]:
@@ -40,28 +34,18 @@ def list_texts(node: Any) -> list[str]:
     return [str(each) for each in OmegaConf.to_container(node)]  # type: ignore[union-attr]
 
 
-def read_overrides(run: Path) -> list[str]:
-    """A run's overrides, `KEY=VALUE` each; none if Hydra has not written them."""
-    try:
-        return list(_load_overrides(run / OVERRIDES))
-    except UNREADABLE:
-        return []
-
-
 @functools.cache  # a run's stay the same, and to name another run's folder those of all are read
-def _load_overrides(path: Path) -> tuple[str, ...]:
-    return tuple(list_texts(OmegaConf.load(path)))
+def read_overrides(run: Path) -> list[str]:
+    """A run's overrides, `KEY=VALUE` each."""
+    return list_texts(OmegaConf.load(run / OVERRIDES))
 
 
 def read_metrics(run: Path) -> dict[str, Any] | None:
-    """What a run's `metrics.json` holds; None without one, or if no run has written it or not all of it."""
+    """What a run's `metrics.json` holds; None without one, or with half of one."""
     try:
-        metrics = json.loads((run / METRICS).read_text(encoding="utf-8"))
-        known = metrics["status"] in (Status.finished, Status.diverged, Status.interrupted)
-        numbers = [metrics["best_dev_loss"], *map(metrics.get, NUMBERS)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return dict(json.loads((run / METRICS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return None
-    return metrics if known and all(each is None or type(each) in (int, float) for each in numbers) else None
 
 
 def loss_of(metrics: dict[str, Any]) -> float:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config.compose import replayable
+from makemore.config.compose import dump
 from makemore.config.status import ENDED
-from makemore.errors import UserError
-from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics
+from makemore.sweeps.folder import CONFIG, ERROR, OVERRIDES, loss_of, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -20,47 +19,42 @@ log = logging.getLogger(__name__)
 PREPARED = (".hydra", "train.log")
 
 
-def run(folder: Path, nodes: DictConfig, train: Callable[[], float]) -> float:
+def run(
+    folder: Path,
+    nodes: DictConfig,
+    train: Callable[[DictConfig, Path], float],
+    explain: Callable[[Exception], str | None],
+) -> float:
     """Trains, unless this run has ended before; leaves `error.txt` if that fails.
 
     Args:
         folder: the run's.
         nodes: its configuration as Hydra composed it.
-        train: trains, and returns the best dev loss.
-
-    Returns:
-        the best dev loss; infinite if the run failed.
+        train: trains in the folder; returns the best dev loss, as this function does, infinite if the run failed.
+        explain: the sentence for a mistake of the user; None for any other error, which keeps its traceback.
     """
     try:
         if (earlier := find_loss(folder, nodes)) is not None:
             return earlier
         set_aside(folder)
-        return train()
-    except UserError as error:
-        leave_error(folder, str(error))
+        return train(nodes, folder)
     except Exception as error:
-        leave_error(folder, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        leave_error(folder, explain(error) or f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
     return math.inf
 
 
 def find_loss(folder: Path, nodes: DictConfig) -> float | None:
     """The best dev loss of a run that has ended in this folder with the same configuration, or None."""
-    metrics = read_metrics(folder)
-    try:
-        same = (folder / "config.yaml").read_text(encoding="utf-8") == replayable(nodes)
-    except (OSError, ValueError):
+    metrics, config = read_metrics(folder), folder / CONFIG
+    if metrics is None or metrics["status"] not in ENDED or not config.exists():
         return None
-    return loss_of(metrics) if same and metrics is not None and metrics["status"] in ENDED else None
+    return loss_of(metrics) if config.read_text(encoding="utf-8") == dump(nodes) else None
 
 
 def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:
-    """Moves what an earlier attempt left into `earlier-N` inside the folder, so that nothing is lost or mistaken.
+    """Moves what an earlier attempt left into `earlier-N` inside the run's folder, so that nothing is lost or mistaken.
 
-    TensorBoard's files are renamed, or it would show the attempt as one more run.
-
-    Args:
-        folder: the run's.
-        prepared: what belongs to the new attempt already.
+    What was prepared for the new attempt stays. TensorBoard's files are renamed, or it would show one more run.
     """
     left = [path for path in folder.iterdir() if path.name not in prepared and not path.name.startswith("earlier-")]
     if left:
@@ -72,12 +66,8 @@ def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:
 
 
 def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None:
-    """Writes why a run failed into its folder.
-
-    Args:
-        folder: the run's; a run that was killed may not have made it.
-        error: why, the first line a sentence.
-        overrides: the run's, in case Hydra has not written them.
+    """Writes why a run failed into its folder, a sentence in the first line; and the run's overrides if it was killed
+    before Hydra had written them.
     """
     if overrides and not (folder / OVERRIDES).exists():
         (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)

@@ -38,10 +38,7 @@ def run_all(
 ) -> Iterator[tuple[int, Any, str | None]]:
     """Makes the calls, some at a time; a first Ctrl-C is passed on to those that run, a second kills them.
 
-    Args:
-        calls: what to call; what they print is lost, and what they return must be picklable.
-        workers: processes at a time, at least 1.
-        waiting: called about once a second.
+    What they print is lost, and what they return must be picklable. `waiting` is called about once a second.
 
     Yields:
         a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.

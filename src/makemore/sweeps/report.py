@@ -15,38 +15,33 @@ from makemore.sweeps.table import Run
 
 # Rows of the printed table, and failures named below it; the files have all.
 MOST_ROWS, MOST_NAMED = 40, 5
-# All files that a report may write.
-FILES = {"sweep.csv", "seeds.csv", "sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"}
 
 
 def report(folder: Path, before: Collection[str] = ()) -> list[Run]:
     """Prints the table of a sweep, and writes it and its figures into the sweep's folder; returns the rows.
 
-    Args:
-        folder: the sweep's.
-        before: the names of runs that were there before the latest command; a search does not try them again.
+    A search does not try again the runs that were there `before` the latest command, given by their names.
     """
     runs = table.gather(folder, before)
     keys = table.list_varied_keys(runs)
     tables = {"sweep.csv": table.tabulate(runs, keys, digits=6)}
     # The last column is the folder's name, which repeats the settings.
-    printed = [row[:-1] for row in table.tabulate(runs[:MOST_ROWS], keys, digits=4)]
-    lines = [format_table(printed), f"... and {len(runs) - MOST_ROWS} more in sweep.csv"][: 1 + (len(runs) > MOST_ROWS)]
+    text = format_table([row[:-1] for row in table.tabulate(runs[:MOST_ROWS], keys, digits=4)])
+    if len(runs) > MOST_ROWS:
+        text += f"\n... and {len(runs) - MOST_ROWS} more in sweep.csv"
     if seeds := table.tabulate_seeds(runs):
         tables["seeds.csv"] = seeds
-        lines += ["", format_table(seeds[: MOST_ROWS + 1])]
+        text += "\n\n" + format_table(seeds[: MOST_ROWS + 1])
     for name, rows in tables.items():
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
     # Before anything is drawn, which takes a while.
-    print("\n" + "\n".join(lines) + "\n", flush=True)
+    print(f"\n{text}\n", flush=True)
     files = list(tables)
     if results := table.select_results(runs):
         from makemore.sweeps import figures
 
         files += figures.draw(folder, results)
-    for name in FILES - set(files):
-        (folder / name).unlink(missing_ok=True)  # from an earlier report
     print(_summarize(folder, runs, files), flush=True)
     return runs
 
@@ -58,10 +53,10 @@ def describe_failures(runs: Sequence[Run]) -> str:
     if not failed:
         return ""
     keys = table.list_varied_keys(runs)
-    named = (
-        f"{','.join(f'{key}={run.overrides[key]}' for key in keys if key in run.overrides)}: {run.error or run.status}"
-        for run in failed[:MOST_NAMED]
-    )
+    named = []
+    for run in failed[:MOST_NAMED]:
+        settings = ",".join(f"{key}={run.overrides[key]}" for key in keys if key in run.overrides)
+        named.append(f"{settings}: {run.error or run.status}")
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
     return f"{len(failed)} of {len(asked)} runs did not end: {'; '.join(named)}{more}"
 
@@ -69,9 +64,9 @@ def describe_failures(runs: Sequence[Run]) -> str:
 def _summarize(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     counts = Counter(run.status for run in runs)
-    word = "run" if len(runs) == 1 else "runs"
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     rows = [
-        ("sweep", f"{len(runs)} {word}: " + ", ".join(f"{count} {status}" for status, count in counts.items())),
+        ("sweep", f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {statuses}"),
         ("folder", str(folder)),
         ("files", ", ".join(files)),
     ]

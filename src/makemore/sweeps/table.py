@@ -32,15 +32,11 @@ class Run:
 def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
     """Every run of a sweep: those that finished, from the lowest dev loss to the highest, and then all others.
 
-    Args:
-        folder: the sweep's.
-        before: the names of runs that were there before the latest command.
+    `before` are the names of the runs that were there before the latest command.
 
     Raises:
-        UserError: the folder does not exist, or is not a sweep's.
+        UserError: the folder holds no sweep.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; name a sweep's, such as outputs/multirun/DATE/TIME-mlp")
     planned = [_by_key(overrides) for overrides in command.plan(folder)]
     runs, begun = [], []
     for run in run_folders(folder):
@@ -56,7 +52,7 @@ def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
 
 
 def _read_results(run: Path) -> dict[str, Any]:
-    if (metrics := read_metrics(run)) is not None:
+    if metrics := read_metrics(run):
         names = {"last_dev": "dev_loss", "train": "train_loss", "parameters": "parameters", "seconds": "fit_seconds"}
         numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
         return {"status": Status(metrics["status"]), "dev": loss_of(metrics), **numbers}
@@ -97,10 +93,9 @@ def mean_dev(runs: Iterable[Run]) -> float:
 
 def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list[str]]:
     """The cells of the table of runs, the first row the head, the last column the folders' names."""
-    moved = any(run.last_dev > run.dev + 5e-5 for run in runs)
     columns: dict[str, list[str]] = {key: [run.overrides.get(key, "") for run in runs] for key in keys}
     columns["dev"] = [_format(run.dev, digits) for run in runs]
-    if moved:
+    if any(run.last_dev > run.dev + 5e-5 for run in runs):
         columns["last dev"] = [_format(run.last_dev, digits) for run in runs]
     columns["train"] = [_format(run.train, digits) for run in runs]
     columns["parameters"] = [_format(run.parameters, 0) for run in runs]

@@ -15,8 +15,10 @@ lost to rounding: one example's part of an update is often smaller than half a u
 Names are those of `mlp.formulas`: e, h, z, then dz, dh, da, de. All arrays are contiguous unless noted otherwise.
 """
 
+import contextlib
 import functools
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +36,9 @@ Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 log = logging.getLogger(__name__)
+
+# More than there are compiled functions below.
+ATTEMPTS = 30
 
 # Floating-point arithmetic as written, except that a * b + c may be rounded once instead of twice.
 EXACT = {"contract"}
@@ -390,11 +395,24 @@ def _arrays(p: mlp.Parameters) -> Arrays:
 
 
 def prepare() -> None:
-    """Compiles for float32, or loads the cache, by training the smallest possible network."""
+    """Compiles for float32, or loads the cache, by training the smallest possible network.
+
+    Cached functions that cannot be read are compiled again; if they cannot be written, this process has them anyway.
+    """
     cache = Path(descend.stats.cache_path or "/dev/null")  # type: ignore[attr-defined]  # None where nothing can be kept
     if not any(cache.glob("numba_steps.descend-*.nbi")):
         log.info("compiling the steps for this processor: a few seconds, once")
     p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))
     network, ids = Network(p, gradients), torch.zeros(1, 1, 1, dtype=torch.int64)
-    network.loss_and_gradients(ids[0], ids[0, 0])
-    network.descend(ids, ids[0], [0.0])
+    for attempt in range(ATTEMPTS):
+        try:
+            network.loss_and_gradients(ids[0], ids[0, 0])
+            network.descend(ids, ids[0], [0.0])
+            return
+        except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+            # Writing fails only after compiling, so each attempt leaves at least one function more in memory.
+            if attempt == ATTEMPTS - 1:
+                raise
+            for path in cache.glob("numba_steps.*.nb[ic]"):
+                with contextlib.suppress(OSError):
+                    path.unlink()

@@ -8,6 +8,7 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
+    from makemore.cli.run_folder import refusing
     from makemore.config import compose
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -22,7 +23,7 @@ compose.register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def evaluate(nodes: DictConfig) -> None:
     """Prints losses in nats per character."""
-    with cli.job():
+    with refusing():
         settings = compose.check_evaluate(nodes)
         with cli.heavy_imports():
             from makemore.inference import evaluation

@@ -12,13 +12,14 @@ try:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
+    from makemore import files
     from makemore.cli import main as cli
     from makemore.cli.mistakes import explain
     from makemore.config import compose
-    from makemore.config.status import Status
+    from makemore.config.status import ENDED, Status
     from makemore.models import registry
     from makemore.sweeps import command, job
-    from makemore.sweeps.folder import CONFIG, loss_of
+    from makemore.sweeps.folder import loss_of, read_metrics
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -42,11 +43,14 @@ def train(nodes: DictConfig) -> float:
 def run(nodes: DictConfig, folder: Path) -> float:
     """Checks the settings, trains, and returns the best dev loss."""
     config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
+    if config.resume is not None and (metrics := read_metrics(folder)) and metrics["status"] in ENDED:
+        print(f"{folder} has ended: {metrics['status']}, dev loss {metrics['dev_loss']}; there is nothing to resume")
+        return loss_of(metrics)
+    if config.resume is None:
+        files.write_text(folder / files.CONFIG, compose.dump(nodes))
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with cli.heavy_imports():
         from makemore.training import run as training
-
-    (folder / CONFIG).write_text(compose.dump(nodes), encoding="utf-8")
     metrics = training.run(config, folder)
     if metrics["status"] == Status.interrupted:
         raise KeyboardInterrupt

@@ -47,3 +47,7 @@ class UnknownKeyError(UserError):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is not a key")
         self.key = key
+
+
+class Terminated(KeyboardInterrupt):
+    """Like Ctrl-C, but by SIGTERM, as Slurm and docker end a process."""

@@ -1,9 +1,12 @@
-"""Files that are either the old one or the new one, whatever happens while they are written."""
+"""Files of a run, and how to write them so that they are either the old one or the new one, whatever happens."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# In a run's folder: its configuration, its results, and the state from which it can continue.
+CONFIG, METRICS, STATE = "config.yaml", "metrics.json", "last.ckpt"
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class GlobalGenerator:
         if device.type == "cuda":
             self._generators.append(torch.cuda.default_generators[device.index or 0])
         # The state on the other side: this stream's outside the block, what was there before inside it.
-        self._states = [torch.Generator(each.device).manual_seed(seed).get_state() for each in self._generators]
+        self.states = [torch.Generator(each.device).manual_seed(seed).get_state() for each in self._generators]
 
     def __enter__(self) -> None:
         self._swap()
@@ -47,7 +47,7 @@ class GlobalGenerator:
         self._swap()
 
     def _swap(self) -> None:
-        states = self._states
-        self._states = [each.get_state() for each in self._generators]
+        states = self.states
+        self.states = [each.get_state() for each in self._generators]
         for each, state in zip(self._generators, states, strict=True):
             each.set_state(state)

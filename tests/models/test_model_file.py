@@ -15,7 +15,6 @@ from torch import Tensor
 from makemore.data.dataset import Dataset
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
-from makemore.errors import UserError
 from makemore.models import model_file, registry
 from makemore.models.base import LanguageModel
 from makemore.models.mlp.config import Gradients, Init
@@ -102,7 +101,6 @@ def seal(path: Path, tensors: dict[str, Tensor], description: Any) -> Path:
     digest = hashlib.sha256(raw).hexdigest().encode()
     path.write_bytes(raw.replace(model_file.NO_DIGEST.encode(), digest, 1))
     return path
-
 
 
 Wrong = tuple[LanguageModel | None, dict[str, Any]]
@@ -355,7 +353,11 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "x")
     before = path.read_bytes()
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError):
         saved(path, bigram())
     assert path.read_bytes() == before

@@ -4,7 +4,7 @@ import os
 import re
 
 # Keys whose values are paths or parts of names.
-FREE_TEXT = ("checkpoint", "data.path", "prefix")
+FREE_TEXT = ("checkpoint", "data.path", "prefix", "resume")
 
 
 def is_sweep(arguments: list[str]) -> bool:

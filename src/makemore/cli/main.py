@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from makemore.cli import hydra_fixes
+from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder, refusing, withdraw
-from makemore.errors import Refusal, UserError
+from makemore.errors import Refusal, Terminated, UserError
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import run_folders
 
-INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+# What shells give a command that Ctrl-C or SIGTERM ended.
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
@@ -42,10 +43,11 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     try:
         sys.argv[1:] = read_arguments(sys.argv[1:], config_name, sweeps)
         entry()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, Terminated)
+        print("terminated" if terminated else "interrupted", file=sys.stderr)
         conclude()
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
     except (Refusal, Exception) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
@@ -73,7 +75,7 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
             raise UserError(f"{argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
     if not sweeps and is_sweep(arguments):
         raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
-    return quote(command.expand(arguments) if sweeps else arguments)
+    return quote(resume.expand(command.expand(arguments)) if sweeps else arguments)
 
 
 def hush() -> None:

@@ -10,17 +10,20 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from makemore.cli import resume
 from makemore.config import compose
 from makemore.errors import Refusal, UserError
+from makemore.files import CONFIG
 from makemore.models import registry
 from makemore.sweeps import command
-from makemore.sweeps.folder import COMMAND, CONFIG, list_texts, run_folders
+from makemore.sweeps.folder import COMMAND, list_texts, run_folders
 
 try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
+LOCK = ".lock"
 # What names the folders of a sweep's runs.
 SUBDIR = "${run_name:}"
 
@@ -57,11 +60,17 @@ class ClaimRunFolder(Callback):
 
     # This process's sweep, if it has one; Hydra gives callbacks no other way to hand it on.
     sweep: ClassVar[OpenSweep | None] = None
+    lock: IO[str]  # of a single run
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
-            compose.check_run(without_hydra(config), registry.config_of)
-            self._claim(config, "run")
+            nodes = without_hydra(config)
+            if compose.check_run(nodes, registry.config_of).resume is None:
+                folder = self._claim(config, "run")
+            else:
+                folder = Path(config.hydra.run.dir)
+                resume.check_settings(nodes, folder)
+            self.lock = lock_folder(folder)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
@@ -109,17 +118,17 @@ def refusing() -> Iterator[None]:
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """A lock on a sweep's folder that lasts as long as this process and its forks.
+    """A lock on the folder of a run or a sweep that lasts as long as this process and its forks.
 
     Raises:
         UserError: another process has it.
     """
-    lock = (folder / ".lock").open("w", encoding="utf-8")
+    lock = (folder / LOCK).open("w", encoding="utf-8")
     if fcntl is not None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder} is a sweep that is running; wait for its end, or stop it") from None
+            raise UserError(f"{folder} is in use: its command is still running; wait for its end, or stop it") from None
     return lock
 
 
@@ -144,7 +153,7 @@ def claim(path: Path, named_as: str | None) -> Path:
     try:
         if named_as is not None:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if not is_bare(path):
                 raise UserError(
                     f"{named_as}{path} already holds something, and nothing is overwritten; name a new folder"
                 )
@@ -163,5 +172,10 @@ def claim(path: Path, named_as: str | None) -> Path:
 
 def withdraw(run_folder: Path) -> None:
     """Removes the folder of a run that was refused before it left anything."""
-    if all(path.name in (".hydra", CONFIG) or path.suffix == ".log" for path in run_folder.iterdir()):
+    if is_bare(run_folder, CONFIG):
         shutil.rmtree(run_folder)
+
+
+def is_bare(folder: Path, *besides: str) -> bool:
+    """Whether a folder holds no more than Hydra puts there before a run begins, and these."""
+    return all(path.name in (".hydra", "train.log", LOCK, *besides) for path in folder.iterdir())

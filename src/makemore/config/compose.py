@@ -13,7 +13,16 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from makemore.config.schema import TARGETS, AdamWConfig, DataConfig, EvaluateConfig, ModelConfig, SampleConfig, Source, TrainConfig
+from makemore.config.schema import (
+    TARGETS,
+    AdamWConfig,
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    SampleConfig,
+    Source,
+    TrainConfig,
+)
 from makemore.errors import UnknownKeyError, UserError
 
 # What a number's limits mean.
@@ -42,7 +51,7 @@ def dump(nodes: DictConfig) -> str:
     hydra = {"output": "makemore", "launcher": "local", "help": "train", "job_logging": "makemore"}
     overrides = [{f"override hydra/{group}": choice} for group, choice in hydra.items()]
     defaults = OmegaConf.to_yaml({"defaults": ["train_schema", "_self_", *overrides]})
-    return defaults + OmegaConf.to_yaml(nodes, resolve=True)
+    return defaults + OmegaConf.to_yaml(OmegaConf.merge(nodes, {"resume": None}), resolve=True)
 
 
 def check_run(

@@ -165,6 +165,7 @@ class TrainConfig:
     distillation: float = number(at_least=0, at_most=1)
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
     test: bool = MISSING
+    resume: str | None = MISSING
 
 
 @dataclass

@@ -1,13 +1,11 @@
 """The LightningDataModule: a run's examples, served in batches."""
 
-from collections.abc import Collection
-
 import lightning.pytorch as L
 import torch
 
 from makemore.config.schema import DataConfig
 from makemore.data.dataset import Dataset
-from makemore.data.minibatches import EvaluationBatches, Minibatches
+from makemore.data.minibatches import Counts, EvaluationBatches, Minibatches
 from makemore.data.split import read_documents
 from makemore.data.windows import Windows
 
@@ -21,6 +19,7 @@ class WindowDataModule(L.LightningDataModule):
         self.block_size = block_size
         self.seed = seed
         self.dataset: Dataset  # after `setup`
+        self._state: dict[str, torch.Tensor] = {}
         self.deal([1], "cpu")
 
     def setup(self, stage: str | None = None) -> None:
@@ -28,13 +27,23 @@ class WindowDataModule(L.LightningDataModule):
         if not hasattr(self, "dataset"):
             self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
-    def deal(self, counts: Collection[int], device: torch.device | str) -> None:
+    def deal(self, counts: Counts, device: torch.device | str) -> None:
         """Sets how many minibatches each training batch holds, in order, and where all batches are gathered."""
         self._counts, self._device = counts, device
 
     def train_dataloader(self) -> Minibatches:
         windows, c = self.dataset.train.to(self._device), self.config
-        return Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed)
+        self._minibatches = Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed)
+        if self._state:
+            self._minibatches.load_state_dict(self._state)
+        return self._minibatches
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Which minibatches come next."""
+        return self._minibatches.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
+        self._state = state_dict
 
     def val_dataloader(self) -> EvaluationBatches:
         return self.evaluation(self.dataset.dev)

@@ -1,9 +1,9 @@
 """Minibatches to train on, and batches that cover a split once."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,10 @@ class Batch(NamedTuple):
     targets: Tensor  # (...) int64 ids
 
 
+class Counts(Sized, Iterable[int], Protocol):
+    """How many minibatches each training batch holds, in order."""
+
+
 @dataclass(eq=False)
 class Minibatches:
     """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
@@ -36,12 +40,20 @@ class Minibatches:
     # Draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled epochs, one
     # permutation after another, and a minibatch may hold the end of one and the start of the next.
     replacement: bool
-    counts: Collection[int]  # K of each item
+    counts: Counts  # K of each item
     seed: int
 
     def __post_init__(self) -> None:
         self._generator = generator(self.seed, Stream.minibatches)
         self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Which minibatches come after those that were drawn."""
+        return {"generator": self._generator.get_state(), "order": self._order}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._generator.set_state(state["generator"])
+        self._order = state["order"]
 
     def __len__(self) -> int:
         return len(self.counts)

@@ -128,7 +128,8 @@ def format_result(trained: TrainedModel, result: dict[str, Any]) -> str:
         for row in losses:
             if row["left_out"]:
                 shown = ", ".join(f"{character!r} {count:,}x" for character, count in row["unknown"].items())
-                lines.append(f"left out: {row['left_out']:,} documents with characters the model does not know: {shown}")
+                left_out = f"{row['left_out']:,} documents with characters that the model does not know"
+                lines.append(f"left out: {left_out}: {shown}")
     if words := result.get("words"):
         width = max(len(row["word"]) for row in words) + 3
         lines += ["", f"{'word':<{width}}{'loss':>8}   of each character"]

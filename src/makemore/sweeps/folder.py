@@ -19,8 +19,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from makemore.config.status import Status
+from makemore.files import METRICS
 
-COMMAND, CONFIG, METRICS, ERROR = "multirun.yaml", "config.yaml", "metrics.json", "error.txt"
+COMMAND, ERROR = "multirun.yaml", "error.txt"
 OVERRIDES = Path(".hydra", "overrides.yaml")
 
 

@@ -1,4 +1,4 @@
-"""One run of a sweep: skipped if it ended before with the same configuration; if it fails, the others go on."""
+"""One run of a sweep: skipped if it ended before, continued if it did not; if it fails, the others go on."""
 
 import itertools
 import logging
@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.config.compose import dump
 from makemore.config.status import ENDED
-from makemore.sweeps.folder import CONFIG, ERROR, OVERRIDES, loss_of, read_metrics
+from makemore.files import CONFIG, STATE
+from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def run(
     train: Callable[[DictConfig, Path], float],
     explain: Callable[[Exception], str | None],
 ) -> float:
-    """Trains, unless this run has ended before; leaves `error.txt` if that fails.
+    """Trains, from where an earlier attempt came, unless that has ended; leaves `error.txt` if it fails.
 
     Args:
         folder: the run's.
@@ -36,7 +37,11 @@ def run(
     try:
         if (earlier := find_loss(folder, nodes)) is not None:
             return earlier
-        set_aside(folder)
+        if (folder / STATE).exists() and has_settings(folder, nodes):
+            (folder / ERROR).unlink(missing_ok=True)
+            nodes.resume = str(folder)
+        else:
+            set_aside(folder)
         return train(nodes, folder)
     except Exception as error:
         leave_error(folder, explain(error) or f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
@@ -45,10 +50,15 @@ def run(
 
 def find_loss(folder: Path, nodes: DictConfig) -> float | None:
     """The best dev loss of a run that has ended in this folder with the same configuration, or None."""
-    metrics, config = read_metrics(folder), folder / CONFIG
-    if metrics is None or metrics["status"] not in ENDED or not config.exists():
-        return None
-    return loss_of(metrics) if config.read_text(encoding="utf-8") == dump(nodes) else None
+    metrics = read_metrics(folder)
+    ended = metrics is not None and metrics["status"] in ENDED and has_settings(folder, nodes)
+    return loss_of(metrics) if metrics is not None and ended else None
+
+
+def has_settings(folder: Path, nodes: DictConfig) -> bool:
+    """Whether the run in a folder has this configuration."""
+    config = folder / CONFIG
+    return config.exists() and config.read_text(encoding="utf-8") == dump(nodes)
 
 
 def set_aside(folder: Path, prepared: Collection[str] = PREPARED) -> None:

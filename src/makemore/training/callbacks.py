@@ -1,18 +1,17 @@
-"""What every run has: the schedule, a progress line, the chart of the loss, the best checkpoint, the results.
+"""What every run has: the schedule, a progress line, the chart of the loss, what Ctrl-C does, the results.
 
 All count optimizer steps, never Lightning's batches; `pl_module` is a `LanguageModule`.
 """
 
 import json
 import math
+import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from makemore.config.status import Status
 from makemore.data.windows import Windows
 from makemore.inference.evaluation import mean_loss
 from makemore.training.schedule import Schedule
+from makemore.views.show import View
 
 # In TensorBoard's HParams tab, as `result/train_loss` and so on.
 RESULTS = ("best_dev_loss", "dev_loss", "train_loss")
@@ -41,8 +41,10 @@ class LearningRateSchedule(L.Callback):
                 logger.log_metrics({"learning_rate": rates[k]}, step=first + k)
 
 
-class TrainLoss(L.Callback):
+class TrainLoss(View):
     """Logs the mean loss of the steps since the last point as `loss/train`."""
+
+    kept = ("_waiting",)
 
     def __init__(self, log_every: int) -> None:
         self.log_every = log_every
@@ -68,8 +70,8 @@ class Progress(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         interval = 0.1 if sys.stderr.isatty() else 10  # seconds
-        steps = pl_module.steps
-        self._bar = tqdm(total=steps, desc="training", unit=" steps", dynamic_ncols=True, mininterval=interval)
+        counts = {"total": pl_module.steps, "initial": pl_module.steps_taken, "unit": " steps"}
+        self._bar = tqdm(**counts, desc="training", dynamic_ncols=True, mininterval=interval)
         self._shown: dict[str, str] = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
@@ -91,36 +93,58 @@ class Progress(L.Callback):
             self._bar.close()  # so that the error begins on a line of its own
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """`best.ckpt`: the lowest dev loss so far. One that is not a number is never the best, not even the first."""
+class Interruption(L.Callback):
+    """Ctrl-C and SIGTERM stop a run early, but it still evaluates, saves and plots; a second one ends it at once."""
 
-    def check_monitor_top_k(self, trainer: L.Trainer, current: Any = None) -> bool:
-        return current is not None and bool(current.isfinite()) and super().check_monitor_top_k(trainer, current)
+    def __init__(self) -> None:
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        at_once: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+        def interrupt(number: int, _: Any) -> None:
+            pl_module.interrupted = number
+            signal.signal(number, at_once[signal.Signals(number)])
+
+        # In place of Lightning's own handler, which ends a run without results.
+        self._previous = {each: signal.signal(each, interrupt) for each in at_once}
+
+    def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)
 
 
 class Results(L.Callback):
-    """Measures the finished model, with `test` on the test split too, and writes `metrics.json` from `metrics`.
+    """Measures the finished model, with `test` on the test split too.
 
     It is listed before every other callback, so that figures do not count as training.
     """
 
-    def __init__(self, test: bool) -> None:
+    def __init__(self, test: bool, resumed: bool) -> None:
         self.test = test
+        self.resumed = resumed
         self.metrics: dict[str, Any] = {}
+        self._before = 0.0  # seconds of training before the run was resumed
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Logs the hyper-parameters; the HParams tab lists a run by its results, which are still unknown."""
-        for logger in trainer.loggers:
+        for logger in [] if self.resumed else trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(pl_module.settings, {f"result/{name}": math.nan for name in RESULTS})
             else:
                 logger.log_hyperparams(pl_module.settings)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._started = time.monotonic()
+        self._started = time.monotonic() - self._before
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": time.monotonic() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self._before = state_dict["seconds"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Measures and writes; every loss is a mean over a whole split, of the last weights, in nats per token."""
+        """Every loss is a mean over a whole split, of the last weights, in nats per token."""
         seconds = time.monotonic() - self._started
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
 
@@ -148,7 +172,11 @@ class Results(L.Callback):
             "seed": pl_module.settings["seed"],
             "status": str(pl_module.status),
         }
-        # JSON cannot represent NaN.
-        plain = self.metrics | {name: None for name, loss in losses.items() if not math.isfinite(loss)}
-        text = json.dumps(plain, indent=2) + "\n"
-        Path(trainer.default_root_dir, "metrics.json").write_text(text, encoding="utf-8")
+
+    def as_json(self) -> str:
+        """The metrics; null stands for what is not finite, which JSON cannot represent."""
+        plain = {
+            name: None if isinstance(each, float) and not math.isfinite(each) else each
+            for name, each in self.metrics.items()
+        }
+        return json.dumps(plain, indent=2) + "\n"

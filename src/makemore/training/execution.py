@@ -5,6 +5,7 @@ Except for rounding, it does not change what is learned.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,18 +37,48 @@ class Execution:
         return f"{where}, {self.form}, {steps} in a call" if self.form else where
 
 
-def plan_calls(config: TrainConfig, steps_per_execution: int) -> tuple[list[int], int]:
-    """How many optimizer steps each call of a run takes, and the calls from one evaluation to the next.
+@dataclass(frozen=True)
+class Calls:
+    """How many optimizer steps each call of a run takes: all alike, but none reaches over an evaluation or the end."""
 
-    Calls are alike, but none reaches over an evaluation or the end. A fitted model takes a single one.
-    """
-    steps = 1 if config.model.fitted else config.steps
-    eval_every = config.eval_every or max(1, config.steps // 20)
-    counts: list[int] = []
-    for evaluated in range(0, steps, eval_every):
-        end = min(evaluated + eval_every, steps)
-        counts += [min(steps_per_execution, end - step) for step in range(evaluated, end, steps_per_execution)]
-    return counts, math.ceil(eval_every / steps_per_execution)
+    start: int  # steps taken before, by a run that is resumed
+    steps: int  # in the whole run
+    eval_every: int  # steps between two evaluations
+    steps_per_execution: int  # the most steps in a call
+
+    @property
+    def per_evaluation(self) -> int:
+        return math.ceil(self.eval_every / self.steps_per_execution)
+
+    @property
+    def before(self) -> int:
+        """Calls that lie before the start since the last evaluation, so that evaluations stay equally far apart."""
+        steps = self.eval_every - self.start % self.eval_every
+        return self.per_evaluation - math.ceil(steps / self.steps_per_execution)
+
+    def __len__(self) -> int:
+        first = min(self.eval_every - self.start % self.eval_every, self.steps - self.start)  # steps
+        whole, rest = divmod(self.steps - self.start - first, self.eval_every)
+        calls = whole * self.per_evaluation
+        return calls + math.ceil(first / self.steps_per_execution) + math.ceil(rest / self.steps_per_execution)
+
+    def __iter__(self) -> Iterator[int]:
+        step = self.start
+        while step < self.steps:
+            evaluation = step - step % self.eval_every + self.eval_every
+            count = min(self.steps_per_execution, evaluation - step, self.steps - step)
+            yield count
+            step += count
+
+
+def evaluation_interval(config: TrainConfig) -> int:
+    """Steps from one evaluation to the next; by default a run has 20."""
+    return config.eval_every or max(1, config.steps // 20)
+
+
+def plan_calls(config: TrainConfig, steps_per_execution: int, start: int = 0) -> Calls:
+    """The calls of a run from a step on; a fitted model takes a single one."""
+    return Calls(start, 1 if config.model.fitted else config.steps, evaluation_interval(config), steps_per_execution)
 
 
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:

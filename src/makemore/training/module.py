@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from makemore.config.schema import TrainConfig
@@ -12,12 +13,13 @@ from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Batch
 from makemore.inference.evaluation import sum_losses
-from makemore.models import model_file
 from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
 from makemore.training.distillation import Teacher
+from makemore.training.execution import evaluation_interval
 from makemore.training.hyperparameters import describe_run
+from makemore.training.saving import KEY
 from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
 
 
@@ -44,27 +46,43 @@ class LanguageModule(L.LightningModule):
         self.dev_losses: dict[int, float] = {}  # nats per token, by steps taken; nan after the run diverged
         self.learning_rates: list[float] = []  # of the current batch's steps, set by `LearningRateSchedule`
         self.status = Status.finished  # or why the run ended early
-        self.interrupted = False  # set it to end the run after the current batch
+        self.interrupted = 0  # set it to a signal to end the run after the current batch
+        self.eval_every = evaluation_interval(config)
+        self._data_config = config.data
         self._seed = config.seed
+        self._dropout_states: list[Tensor] | None = None  # where a resumed run continues
         self._make_optimizer = optimizer
         share = config.distillation
         self._teacher = Teacher(data.train, len(data.vocabulary), share) if share > 0 else None
 
     def export(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
-        data = self.data
-        return TrainedModel(
-            self.model, self.vocabulary, self.settings, self.steps_taken, known=data.known, held_out=data.held_out
-        )
+        data = OmegaConf.to_container(OmegaConf.structured(self._data_config), enum_to_str=True)
+        known, held_out = self.data.known, self.data.held_out
+        return TrainedModel(self.model, self.vocabulary, self.settings, data, self.steps_taken, known, held_out)  # type: ignore[arg-type]
+
+    def is_at_evaluation(self) -> bool:
+        """Whether the run evaluates after the steps taken so far, also if nobody ends it early."""
+        return self.steps_taken % self.eval_every == 0 or self.steps_taken == self.steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[model_file.KEY] = self.export().describe()  # what is needed to use the model without Lightning
+        del checkpoint["loops"]
+        ours = {"steps_taken": self.steps_taken, "dev_losses": self.dev_losses, "dropout": self._generator.states}
+        checkpoint[KEY] = checkpoint.get(KEY, {}) | ours
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.steps_taken = checkpoint[KEY]["steps_taken"]
+        self.dev_losses = checkpoint[KEY]["dev_losses"]
+        self._dropout_states = checkpoint[KEY]["dropout"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
         return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
         self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout), self.device)
+        if self._dropout_states is not None:
+            self._generator.states = self._dropout_states
+            self._count_steps(self.steps_taken)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Takes one optimizer step for each of the K minibatches; or fits the model, and returns None.

@@ -11,24 +11,25 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from makemore import files
 from makemore.config.schema import Accelerator, TrainConfig
+from makemore.config.status import Status
 from makemore.data import corpus
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
-from makemore.errors import UserError
+from makemore.errors import Terminated, UserError
+from makemore.files import METRICS, STATE
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
-from makemore.models.model_file import BEST, LAST
 from makemore.training import execution
-from makemore.training.callbacks import BestCheckpoint, LearningRateSchedule, Progress, Results, TrainLoss
+from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.report import report
+from makemore.training.saving import KEY, AtomicCheckpointIO, SaveBest, SaveState, go_back, read_state
 from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,11 @@ LONG_READING = 20 * 10**6  # bytes of text that take seconds to read
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     """Trains one model, leaves everything about it in its folder, and returns what `metrics.json` there holds.
 
-    Raises UserError if the data, the model or a value is not usable.
+    With `resume` it continues from the state that an earlier attempt left there.
+
+    Raises:
+        UserError: the data, the model or a value is not usable.
+        Terminated: SIGTERM ended the run early; it has left everything, too.
     """
     started = time.perf_counter()
     silence()
@@ -48,6 +53,11 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         if hasattr(callback, "check"):
             callback.check(config)
     loggers = build_all("logger", config.logger, run_folder, Logger)
+    state = read_state(run_folder) if config.resume is not None else None
+    steps_taken = 0 if state is None else state[KEY]["steps_taken"]
+    if config.resume is not None:
+        go_back(run_folder, loggers, state)
+        log.info(f"resuming after {steps_taken:,} steps")
     own: list[L.Callback] = []
     optimizer = None
     if not config.model.fitted:
@@ -65,10 +75,10 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
         torch.set_num_threads(chosen.threads)
-        calls, calls_per_evaluation = execution.plan_calls(config, chosen.steps_per_execution)
+        calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
         module = LanguageModule(config, model, data.dataset, optimizer)
-        results = Results(config.test)
+        results, save_state = Results(config.test, resumed=state is not None), SaveState()
         trainer = L.Trainer(
             accelerator=chosen.accelerator.value,
             devices=1,
@@ -78,19 +88,29 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
                 results,
                 *own,
                 *callbacks,
-                BestCheckpoint(run_folder, Path(BEST).stem, monitor="dev_loss", enable_version_counter=False),
-                ModelCheckpoint(run_folder, Path(LAST).stem, enable_version_counter=False),
+                Interruption(),
+                SaveBest(),
+                save_state,  # last, so that it has the state of all others
             ],
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=True,
             max_epochs=1,
-            val_check_interval=calls_per_evaluation,
+            val_check_interval=calls.per_evaluation,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        fit(trainer, module, data)
+        trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
+        fit(trainer, module, data, None if state is None else run_folder / STATE)
+        # Written last: a run that has them needs nothing more.
+        files.write_text(run_folder / METRICS, results.as_json())
+        if module.status is Status.finished:
+            save_state.save(trainer, module)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
+    if module.interrupted == signal.SIGTERM:
+        raise Terminated
     return results.metrics
 
 
@@ -135,26 +155,13 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     return model
 
 
-def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule) -> None:
-    """Trains. The first Ctrl-C stops early, but still evaluates, saves and plots; the second ends the run at once.
-
-    Raises UserError if terminated by SIGTERM.
-    """
-
-    def interrupt(*_: Any) -> None:
-        signal.signal(signal.SIGINT, previous)
-        module.interrupted = True
-
-    previous = signal.signal(signal.SIGINT, interrupt)
+def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, state: Path | None) -> None:
+    """Trains; from a saved state if there is one."""
     try:
-        trainer.fit(module, datamodule=data)
-    except (SystemExit, SIGTERMException) as error:
-        if trainer.received_sigterm:
-            raise UserError("terminated by SIGTERM") from error
+        trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+    except SystemExit as error:
         raise KeyboardInterrupt from error  # Lightning's end of the process
     except RuntimeError as error:
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
             raise UserError(f"callbacks: {error}") from error
         raise
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from makemore.views import style
-from makemore.views.show import show
+from makemore.views.show import View, show
 from makemore.views.style import Values
 
 
-class Loss(L.Callback):
+class Loss(View):
     """Keeps the loss of every step, and draws the curve at the end."""
+
+    kept = ("_losses",)
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []  # (K,) for each of Lightning's batches
@@ -24,6 +26,10 @@ class Loss(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         if outputs:
             self._losses.append(outputs["losses"].cpu())
+
+    def state_dict(self) -> dict[str, Any]:
+        self._losses = [torch.cat(self._losses)] if self._losses else []
+        return super().state_dict()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._losses:

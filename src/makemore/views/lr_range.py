@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from makemore.config.schema import TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
-from makemore.views.show import folder, show
+from makemore.views.show import View, folder, show
 from makemore.views.style import Values
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,10 @@ EQUAL, CHANCE = 2, 4
 FEWEST_STEPS = 100
 
 
-class LRRange(L.Callback):
+class LRRange(View):
     """Keeps each step's rate and loss; at the end draws, writes `lr_range.json` and logs the suggestion."""
+
+    kept = ("_rates", "_losses")
 
     def __init__(self) -> None:
         self._rates: list[float] = []

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from makemore.models.base import evaluating
 from makemore.views import style
-from makemore.views.show import log_scalars, show
+from makemore.views.show import View, log_scalars, show
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +27,23 @@ EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, f
 Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
 
 
-class Saturation(L.Callback):
+class Saturation(View):
     """Looks at the tanh layers before training and at every evaluation: as charts; the first and last as a figure.
 
     Activations that are not finite are skipped, so of a diverged run the figure shows the last look before.
     """
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+    kept = ("_looks",)
+
+    def __init__(self) -> None:
         self._looks: dict[int, Layers] = {}  # by steps taken
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         train = trainer.datamodule.dataset.train  # type: ignore[attr-defined]
         spread = torch.linspace(0, len(train) - 1, min(EXAMPLES, len(train)), dtype=torch.float64)
         self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
-        self._look(trainer, pl_module)
+        if not self._looks:
+            self._look(trainer, pl_module)
         if not self._looks:
             why = "this model has no nn.Tanh modules and no `activations` of its own"
             log.info(f"saturation: nothing to show, because {why}")

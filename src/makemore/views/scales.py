@@ -20,7 +20,7 @@ from torch import Tensor
 from makemore.data.minibatches import Batch
 from makemore.models.base import LanguageModel, evaluating
 from makemore.views import style
-from makemore.views.show import log_scalars, show
+from makemore.views.show import View, log_scalars, show
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +33,21 @@ Sizes = dict[str, list[float]]
 Tensors = dict[str, Tensor]
 
 
-class Scales(L.Callback):
+class Scales(View):
+    kept = ("_steps", "_sizes", "_batch")
+
     def __init__(self) -> None:
         self._steps: list[int] = []  # steps taken at each look
         self._sizes: tuple[Sizes, Sizes] = {}, {}  # of the parameters and of their gradients
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0 and any(each.requires_grad for each in pl_module.model.parameters()):
+        if pl_module.steps_taken == 0 and any(each.requires_grad for each in pl_module.model.parameters()):
             # contexts (K, B, block_size) and targets (K, B)
-            self._batch = Batch(*(part[0, :MOST_EXAMPLES].clone() for part in batch))
-            self._every = max(1, pl_module.steps // LOOKS)
+            self._batch = tuple(part[0, :MOST_EXAMPLES].clone() for part in batch)
             self._look(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
-        if self._steps and pl_module.steps_taken >= self._steps[-1] + self._every:
+        if self._steps and pl_module.steps_taken >= self._steps[-1] + max(1, pl_module.steps // LOOKS):
             self._look(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -55,12 +56,12 @@ class Scales(L.Callback):
             return
         if pl_module.steps_taken > self._steps[-1]:
             self._look(trainer, pl_module)
-        tensors = compute_gradients(pl_module.model, self._batch)
+        tensors = compute_gradients(pl_module.model, Batch(*self._batch))
         show(trainer, pl_module, "scales", draw(self._steps, *self._sizes, *tensors))
 
     def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._steps.append(pl_module.steps_taken)
-        found = compute_gradients(pl_module.model, self._batch)
+        found = compute_gradients(pl_module.model, Batch(*self._batch))
         for group, sizes, tensors in zip(("weight_scale", "gradient_scale"), self._sizes, found, strict=True):
             latest = {name: rms(tensor) for name, tensor in tensors.items()}
             for name, size in latest.items():

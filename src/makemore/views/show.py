@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -12,6 +12,21 @@ from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.views import style
+
+
+class View(L.Callback):
+    """A callback that goes on in a resumed run where it was: the attributes named in `kept` are saved with the run.
+
+    They may be tensors, plain values, and lists, tuples and dicts of these.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.kept if hasattr(self, name)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        vars(self).update(state_dict)
 
 
 def folder(trainer: L.Trainer) -> Path:

@@ -15,20 +15,25 @@ from torch import Tensor
 from makemore.config.schema import TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
-from makemore.views.show import log_scalars, show
+from makemore.views.show import View, log_scalars, show
 
 log = logging.getLogger(__name__)
 
 LOOKS = 200  # steps that are measured in a run
 
 
-class UpdateRatio(L.Callback):
+class UpdateRatio(View):
     """Compares the weights before and after steps that are taken anyway, so it is right for every optimizer.
 
     Biases that begin at zero have no ratio before the second step, and then a large one.
     """
 
     single_steps = True
+    kept = ("_steps", "_ratios")
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._ratios: dict[str, list[float]] = {}
 
     def check(self, config: TrainConfig) -> None:
         if config.steps_per_execution not in (None, 1):
@@ -40,8 +45,6 @@ class UpdateRatio(L.Callback):
         parameters = pl_module.model.named_parameters()
         self._weights = {name: each for name, each in parameters if each.requires_grad and each.numel() > 1}
         self._before: dict[str, Tensor] = {}
-        self._steps: list[int] = []
-        self._ratios: dict[str, list[float]] = {name: [] for name in self._weights}
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         if pl_module.steps_taken % self._every == 0:
@@ -53,7 +56,7 @@ class UpdateRatio(L.Callback):
         self._steps.append(pl_module.steps_taken)
         latest = {name: log10_ratio(before, self._weights[name].detach()) for name, before in self._before.items()}
         for name, ratio in latest.items():
-            self._ratios[name].append(ratio)
+            self._ratios.setdefault(name, []).append(ratio)
         self._before = {}
         log_scalars(trainer, "update_ratio_log10", latest, pl_module.steps_taken)
 

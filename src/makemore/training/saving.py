@@ -1,0 +1,129 @@
+"""What a run saves as it goes: its best model, and the state from which `resume=RUN` continues bit for bit.
+
+The state is Lightning's checkpoint with weights, optimizer and the state of every callback, and of ours: how many steps
+were taken, the random numbers that follow, and how long TensorBoard's files were. Lightning's own progress is left out,
+because within an epoch it is not exact (https://github.com/Lightning-AI/pytorch-lightning/issues/18780).
+"""
+
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from makemore import files
+from makemore.config.status import Status
+from makemore.errors import UserError
+from makemore.files import STATE
+from makemore.models import model_file
+
+KEY = "makemore"
+# The best model from before an evaluation that only Ctrl-C caused: a resumed run does not have that evaluation.
+BEFORE = "before-interruption.safetensors"
+# Most seconds of training between two states.
+INTERVAL = float(os.environ.get("MAKEMORE_SAVE_EVERY", "10"))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints beside their target; Lightning moves them there from the system's temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with files.replace(Path(path)) as beside:
+            torch.save(checkpoint, beside)
+
+
+class SaveBest(Checkpoint):
+    """Writes the model with the lowest dev loss so far; the first in any case, unless the run has diverged."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        path = Path(trainer.default_root_dir, model_file.NAME)
+        *earlier, loss = pl_module.dev_losses.values()
+        if pl_module.status is Status.diverged or (not loss < min(earlier, default=float("inf")) and path.exists()):
+            return
+        if path.exists() and not pl_module.is_at_evaluation():
+            path.replace(path.with_name(BEFORE))
+        model_file.save(pl_module.export(), path)
+
+
+class SaveState(Checkpoint):
+    """Writes the state at every evaluation, between two of them every ten seconds, and on Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0  # spent on it
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        # At an evaluation its loss belongs to the state, but not the loss that is measured only because of Ctrl-C.
+        due = pl_module.status is Status.interrupted or time.monotonic() - self._last >= INTERVAL
+        if due and not pl_module.is_at_evaluation():
+            self.save(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        # At the end the state of before stays until the run has left everything.
+        if pl_module.is_at_evaluation() and pl_module.steps_taken < pl_module.steps:
+            self.save(trainer, pl_module)
+
+    def save(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Writes the state, unless the run has diverged: then the last good one stays."""
+        began = time.monotonic()
+        if pl_module.status is not Status.diverged and not pl_module.model.config.fitted:
+            for logger in list_tensorboards(trainer.loggers):
+                logger.experiment.flush()
+            trainer.save_checkpoint(Path(trainer.default_root_dir, STATE))
+        self._last = time.monotonic()
+        self.seconds += self._last - began
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        events = [path for logger in list_tensorboards(trainer.loggers) for path in list_events(logger)]
+        checkpoint[KEY] = {"events": {path.name: path.stat().st_size for path in events}}
+
+
+def list_tensorboards(loggers: Sequence[Logger]) -> list[TensorBoardLogger]:
+    return [logger for logger in loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def list_events(logger: TensorBoardLogger) -> list[Path]:
+    """TensorBoard's files of a run."""
+    return sorted(Path(logger.log_dir).glob("events.out.tfevents.*"))
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The state that a run left in its folder, or None: then it was ended before it saved one.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state if state[KEY]["steps_taken"] >= 0 else None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"resume={folder}: its {STATE} is damaged, or of another version; delete it to begin the run again"
+        ) from error
+
+
+def go_back(folder: Path, loggers: Sequence[Logger], state: dict[str, Any] | None) -> None:
+    """Takes back what a run left after its last state, so that the resumed run leaves each thing once."""
+    sizes: dict[str, int] = {} if state is None else state[KEY]["events"]
+    for logger in list_tensorboards(loggers):
+        for path in list_events(logger):
+            if path.name in sizes:
+                os.truncate(path, min(sizes[path.name], path.stat().st_size))
+            else:
+                path.unlink()
+    if (folder / BEFORE).exists():
+        (folder / BEFORE).replace(folder / model_file.NAME)
+    if state is None:
+        (folder / model_file.NAME).unlink(missing_ok=True)

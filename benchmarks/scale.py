@@ -115,7 +115,7 @@ def measure(point: dict[str, int], text: Path) -> dict[str, Any]:
     model = training.make_model(config, data.dataset, data.block_size)
     chosen = execution.choose(config, model, point["batch_size"])
     torch.set_num_threads(chosen.threads)
-    data.deal(execution.plan_calls(config, chosen.steps_per_execution)[0], "cpu")
+    data.deal(execution.plan_calls(config, chosen.steps_per_execution), "cpu")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     items = iter(data.train_dataloader())
     paces: list[float] = []  # seconds a step, of every call but the first, which warms up

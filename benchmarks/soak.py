@@ -9,7 +9,6 @@ file, weights and optimizer of the last state, metrics but for times, `loss.png`
 
 import argparse
 import json
-import os
 import random
 import signal
 import subprocess
@@ -42,15 +41,14 @@ TIMES = ("fit_seconds", "examples_per_second")
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     """A run in the background; it saves its state every tenth of a second."""
-    command = [sys.executable, str(TRAIN), *arguments]
-    environment = os.environ | {"MAKEMORE_SAVE_EVERY": "0.1"}
+    command = [sys.executable, str(TRAIN), *arguments, "trainer.save_every=0.1"]
     output = (folder.parent / f"{folder.name}.log").open("a")
-    return subprocess.Popen(command, cwd=folder.parent, stdout=output, stderr=output, text=True, env=environment)
+    return subprocess.Popen(command, cwd=folder.parent, stdout=output, stderr=output, text=True)
 
 
 def compare(one: Path, other: Path) -> list[str]:
     """What differs between two runs."""
-    different = [name for name in SAME_BYTES if (one / name).read_bytes() != (other / name).read_bytes()]
+    different = [name for name in SAME_BYTES if read(one / name) != read(other / name)]
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, other)]
     different += [f"metrics.{key}" for key in metrics[0] if key not in TIMES and metrics[0][key] != metrics[1].get(key)]
     states = [torch.load(run / "last.ckpt", weights_only=True) for run in (one, other)]
@@ -59,6 +57,11 @@ def compare(one: Path, other: Path) -> list[str]:
             different.append(f"last.ckpt: {part}")
     charts = [read_charts(run) for run in (one, other)]
     return different + [f"chart {tag}" for tag in charts[0] if charts[0][tag] != charts[1].get(tag)]
+
+
+def read(path: Path) -> bytes | None:
+    """What a file holds; None without one, as `samples.txt` of a run that draws none."""
+    return path.read_bytes() if path.exists() else None
 
 
 def equal(one: Any, other: Any) -> bool:

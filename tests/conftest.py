@@ -44,16 +44,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """Trains in this process: train("steps=10"); no progress bar."""
+    """Trains in this process: train("steps=10"); no progress bar. `resume` continues the run in a folder."""
     folders = (tmp_path / str(number) for number in itertools.count())
 
-    def run(*overrides: str) -> Run:
+    def run(*overrides: str, resume: Path | None = None) -> Run:
         from makemore.training import run as training
 
         nodes = composed("trainer.progress_bar=false", *overrides)
-        folder = next(folders)
-        folder.mkdir()
-        (folder / "config.yaml").write_text(configuration.dump(nodes))
+        folder = next(folders) if resume is None else resume
+        if resume is None:
+            folder.mkdir()
+            (folder / "config.yaml").write_text(configuration.dump(nodes))
+        else:
+            nodes.resume = str(resume)
         return Run(folder, training.run(check(nodes), folder))
 
     return run

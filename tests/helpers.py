@@ -24,7 +24,8 @@ from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.models import registry
+from makemore.files import STATE
+from makemore.models import model_file, registry
 from makemore.models.base import LanguageModel
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp.config import Init
@@ -68,9 +69,10 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """The last checkpoint's parameters and buffers, by the model's names."""
-        content = torch.load(self.folder / "last.ckpt", weights_only=True)
-        state: dict[str, Tensor] = content["state_dict"]
+        """The last state's parameters and buffers, by the model's names; those of the only model if it was fitted."""
+        if not (self.folder / STATE).exists():
+            return model_file.load(self.folder).model.state_dict()
+        state: dict[str, Tensor] = torch.load(self.folder / STATE, weights_only=True)["state_dict"]
         return {name.removeprefix("model."): tensor for name, tensor in state.items()}
 
     @property

@@ -101,7 +101,7 @@ def test_a_network_in_a_folder_of_its_own_trains_samples_mixes_sweeps_and_replay
     write(project, TINY)
     tiny = ("model=tiny", "optimizer=adamw", "schedule.lr=0.01", "steps=60", "eval_every=20")
     succeed(project, "train.py", *tiny, "distillation=0.5", "hydra.run.dir=one")
-    assert {"best.ckpt", "embedding.png", "samples.txt", "loss.png"} <= {
+    assert {"best.safetensors", "embedding.png", "samples.txt", "loss.png"} <= {
         path.name for path in (project / "one").iterdir()
     }
     names = succeed(project, "sample.py", "checkpoint=one", "n=20", "seed=2147483647").stdout

@@ -2,16 +2,17 @@
 
 Every folder is a layer. Read the modules in this order; each imports only from those before it.
 
-    errors, randomness
+    errors, files, randomness
     config: status, schema, compose
     data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract
     inference: sampling, evaluation
     views: style, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
     views: lr_range
-    training: schedule, targets, distillation, steps, execution, memory, hyperparameters, module, callbacks, report, run
+    training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module
+    training: callbacks, report, run
     sweeps: folder, pool, progress, command, job, table, figures, report
-    cli: hydra_fixes, run_folder, arguments, mistakes, main
+    cli: hydra_fixes, arguments, resume, run_folder, mistakes, main
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and
 batches. `models` holds what every model has, and a folder for each: `NAME/config`, `NAME/model` and its mathematics.

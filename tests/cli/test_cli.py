@@ -13,7 +13,7 @@ import torch
 
 from makemore.cli import main as cli
 from tests.helpers import ROOT, Script, script_in
-from tests.models.test_model_file import content as checkpoint_content
+from tests.models.test_model_file import saved as saved_model
 
 
 def test_a_folder_that_holds_something_is_not_written_into(script: Script, tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_pat
     assert len(sampled.stdout.splitlines()) == 3
     assert script("sample.py", "n=3", "seed=1").stdout == sampled.stdout
     assert script("sample.py", "n=5", "prefix=ka").stdout.count("ka") >= 5
-    folders = set(tmp_path.rglob("best.ckpt"))
+    folders = set(tmp_path.rglob("best.safetensors"))
 
     sweep = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=5,7", "steps=5")
     assert sweep.returncode == 0, sweep.stderr
-    runs = sorted(path.parent.name for path in set(tmp_path.rglob("best.ckpt")) - folders)
+    runs = sorted(path.parent.name for path in set(tmp_path.rglob("best.safetensors")) - folders)
     assert runs[1] == "model.emb_dim=2,model.hidden=7"
     assert len(runs) == 4
     assert not (tmp_path / "multirun").exists()
@@ -88,13 +88,14 @@ def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) 
     assert "model.hidden" in typo.stderr
 
 
-def test_sampling_does_not_import_lightning(tmp_path: Path) -> None:
-    torch.save(checkpoint_content(), tmp_path / "best.ckpt")
-    command = [sys.executable, "-X", "importtime", str(ROOT / "sample.py"), "n=2", "checkpoint=best.ckpt"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 2
-    assert " torch\n" in done.stderr
-    assert "lightning" not in done.stderr
+def test_sampling_and_evaluating_do_not_import_lightning(tmp_path: Path) -> None:
+    path = saved_model(tmp_path / "model")
+    for script, asked in (("sample.py", "n=2"), ("evaluate.py", "words=[a,b]")):
+        command = [sys.executable, "-X", "importtime", str(ROOT / script), asked, f"checkpoint={path}"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert len(done.stdout.splitlines()) >= 2
+        assert " torch\n" in done.stderr
+        assert "lightning" not in done.stderr
 
 
 def test_output_that_nobody_reads_any_more_is_no_error(trained: Path) -> None:
@@ -131,13 +132,13 @@ def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple
 
 
 def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
-    code, printed = interrupted_once_there(tmp_path, "best.ckpt", "steps=100000000", "eval_every=1000")
+    code, printed = interrupted_once_there(tmp_path, "best.safetensors", "steps=100000000", "eval_every=1000")
     assert code == cli.INTERRUPTED
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()
     left = {path.name for path in metrics.parent.iterdir()}
-    assert {"best.ckpt", "last.ckpt", "loss.png", "samples.txt"} <= left
+    assert {"best.safetensors", "last.ckpt", "loss.png", "samples.txt"} <= left
 
 
 def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
@@ -165,10 +166,10 @@ def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> Non
     (tmp_path / "my_words.txt").write_text("\n".join(["emma", "ava", "mia", "kalia", "zoë"] * 4), encoding="utf-8")
     words = shlex.split(command, comments=True)[1:]
     if words[0] == "sample.py":
-        run = next(trained.rglob("best.ckpt")).parent
+        run = next(trained.rglob("best.safetensors")).parent
         done = script_in(trained)(*[re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words])
     else:
-        run = next(trained.rglob("best.ckpt")).parent
+        run = next(trained.rglob("best.safetensors")).parent
         words = [word.replace("outputs/DATE/RUN", str(run)) for word in words]
         # Short; everything else is what the README says.
         short = ["steps=20", *(["logger=none", "callbacks=none"] if "-m" in words else [])]

@@ -17,7 +17,7 @@ def test_runs_that_start_together_never_share_a_folder(tmp_path: Path) -> None:
 def test_a_folder_named_by_hand_is_used_if_it_is_empty_and_refused_if_not(tmp_path: Path) -> None:
     assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
     assert claim(tmp_path / "mine", "hydra.run.dir=") == tmp_path / "mine"
-    (tmp_path / "mine" / "best.ckpt").touch()
+    (tmp_path / "mine" / "best.safetensors").touch()
     with pytest.raises(UserError, match=r"hydra\.run\.dir=.*mine"):
         claim(tmp_path / "mine", "hydra.run.dir=")
 

@@ -30,7 +30,7 @@ class Table(LanguageModel):
 
 
 def model(logits: list[list[float]], known: tuple[str, ...] = ()) -> TrainedModel:
-    return TrainedModel(Table(logits), VOCABULARY, {}, 0, torch.from_numpy(fingerprint(known)), [])
+    return TrainedModel(Table(logits), VOCABULARY, {}, {}, 0, torch.from_numpy(fingerprint(known)), [])
 
 
 UNIFORM = model([[0.0] * 4] * 4)

@@ -100,8 +100,8 @@ def test_a_mixture_of_runs_beats_each_of_them_and_its_checkpoint_stands_by_itsel
     assert mixed.metrics["parameters"] == sum(run.metrics["parameters"] for run in members) + 1
     before = model_file.load(mixed.folder)
     for run in members:
-        (run.folder / "best.ckpt").unlink()
-        (run.folder / "last.ckpt").unlink()
+        (run.folder / "best.safetensors").unlink()
+        (run.folder / "last.ckpt").unlink(missing_ok=True)
     after = model_file.load(mixed.folder)
     contexts = torch.randint(27, (50, 4), generator=seeded())
     torch.testing.assert_close(after.logits(contexts).exp().sum(1), torch.ones(50), check_dtype=False)

@@ -42,7 +42,7 @@ def wavenet() -> LanguageModel:
 def ngram() -> LanguageModel:
     windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
     model = build("ngram", 4, 2, smoothing=Smoothing.kneser_ney, k=1.0, discount=None)
-    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], windows, windows, windows))
+    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], ([], [], []), windows, windows, windows))
     return model
 
 
@@ -148,7 +148,7 @@ def test_the_file_is_an_ordinary_safetensors_file(tmp_path: Path) -> None:
 
 def test_tensors_that_share_memory_are_saved_each(tmp_path: Path) -> None:
     model = bigram()
-    model.tied = model.W  # type: ignore[assignment]
+    model.tied = model.W
     tensors = safetensors.torch.load_file(saved(tmp_path / model_file.NAME, model))
     assert tensors["model.tied"].equal(tensors["model.W"])
 
@@ -183,7 +183,8 @@ def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, path)
     with refused(f"checkpoint={path}"):
         model_file.load(path)
-    for description in (3, [], None, {}, "text"):
+    descriptions: list[Any] = [3, [], None, {}, "text"]
+    for description in descriptions:
         with refused(f"checkpoint={path}"):
             model_file.load(seal(path, {}, description))
     with refused(f"checkpoint={path}", 99, model_file.FORMAT):

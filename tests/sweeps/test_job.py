@@ -30,19 +30,12 @@ def test_a_run_that_ended_with_the_same_configuration_is_not_run_again(tmp_path:
     assert not (tmp_path / "error.txt").exists()
 
 
-@pytest.mark.parametrize("status", ["interrupted", "other configuration", "no configuration", "half a file", "error"])
-def test_any_other_run_is_run_again_and_what_it_left_is_kept(tmp_path: Path, status: str) -> None:
+@pytest.mark.parametrize("status", ["other configuration", "no configuration"])
+def test_a_run_of_another_configuration_is_run_again_and_what_it_left_is_kept(tmp_path: Path, status: str) -> None:
     nodes = composed("model.hidden=5")
     leave(tmp_path, composed("model.hidden=6") if status == "other configuration" else nodes)
-    if status == "interrupted":
-        leave(tmp_path, nodes, status="interrupted")
-    elif status == "no configuration":
+    if status == "no configuration":
         (tmp_path / "config.yaml").unlink()
-    elif status == "half a file":
-        (tmp_path / "metrics.json").write_text('{"status": "fini')
-    elif status == "error":
-        (tmp_path / "metrics.json").unlink()
-        (tmp_path / "error.txt").write_text("no memory\n")
     (tmp_path / "last.ckpt").write_text("precious")
     (tmp_path / "events.out.tfevents.1").write_text("of TensorBoard")
     (tmp_path / ".hydra").mkdir()
@@ -55,6 +48,27 @@ def test_any_other_run_is_run_again_and_what_it_left_is_kept(tmp_path: Path, sta
     assert {path.name for path in tmp_path.iterdir()} == {".hydra", "earlier-1", "earlier-2"}
     assert not [path for path in tmp_path.rglob("*") if "tfevents" in path.name]  # what TensorBoard looks for
     assert (tmp_path / "earlier-1" / "events.out.tf-events.1").read_text() == "of TensorBoard"
+
+
+@pytest.mark.parametrize("status", ["interrupted", "half a file", "error"])
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_run_that_did_not_end_continues_from_its_state_if_it_has_one(
+    tmp_path: Path, status: str, has_state: bool
+) -> None:
+    nodes = composed("model.hidden=5")
+    leave(tmp_path, nodes, status="interrupted")
+    if status == "half a file":
+        (tmp_path / "metrics.json").write_text('{"status": "fini')
+    elif status == "error":
+        (tmp_path / "metrics.json").unlink()
+        (tmp_path / "error.txt").write_text("no memory\n")
+    if has_state:
+        (tmp_path / "last.ckpt").write_text("precious")
+    assert run(tmp_path, nodes, 1.5) == 1.5
+    assert nodes.resume == (str(tmp_path) if has_state else None)
+    assert (tmp_path / "earlier-1").exists() != has_state
+    assert (tmp_path / "last.ckpt").exists() == has_state
+    assert not (tmp_path / "error.txt").exists()
 
 
 def test_a_run_that_fails_leaves_its_error_and_is_the_worst(tmp_path: Path) -> None:

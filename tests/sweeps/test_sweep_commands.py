@@ -75,14 +75,14 @@ def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_be_resumed(script: Script,
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_for(lambda: list(tmp_path.rglob("best.ckpt")))
+    wait_for(lambda: list(tmp_path.rglob("best.safetensors")))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=120)
     assert process.returncode == cli.INTERRUPTED
     assert "Traceback" not in errors
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "missing"]
     left = {path.name for path in (tmp_path / "s" / "steps=1000000000").iterdir()}
-    assert {"metrics.json", "best.ckpt", "last.ckpt"} <= left
+    assert {"metrics.json", "best.safetensors", "last.ckpt"} <= left
     again = script("train.py", "-m", "resume_sweep=s", "steps=7")
     assert again.returncode == 0, again.stderr
     assert [(row["steps"], row["status"]) for row in table(tmp_path)] == [
@@ -190,7 +190,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> No
     assert float(swept["9"]["dev"]) == pytest.approx(alone["best_dev_loss"], abs=1e-6)
     assert float(swept["9"]["train"]) == pytest.approx(alone["train_loss"], abs=1e-6)
     (run,) = tmp_path.rglob("model.hidden=9")
-    weights = [model_file.load(folder / "last.ckpt").model.state_dict() for folder in (run, tmp_path / "alone")]
+    weights = [model_file.load(folder).model.state_dict() for folder in (run, tmp_path / "alone")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
@@ -204,7 +204,7 @@ def test_a_run_whose_process_is_killed_is_a_failed_run(tmp_path: Path) -> None:
         for number in (signal.SIGKILL, signal.SIGTERM):
             killed.append(running_child(process.pid, killed))
             if number == signal.SIGTERM:
-                wait_for(lambda: list(tmp_path.rglob("best.ckpt")))
+                wait_for(lambda: list(tmp_path.rglob("best.safetensors")))
             os.kill(killed[-1], number)
         process.communicate(timeout=120)
     finally:
@@ -320,7 +320,7 @@ def test_a_ray_cluster_of_two_workers_runs_a_sweep(script: Script, tmp_path: Pat
     assert done.returncode == 1, done.stderr
     assert "1 of 4 runs" in done.stderr
     assert [row["status"] for row in table(tmp_path)] == ["finished"] * 3 + ["failed"]
-    assert len(list(tmp_path.rglob("best.ckpt"))) == 3
+    assert len(list(tmp_path.rglob("best.safetensors"))) == 3
 
 
 def test_submitit_runs_a_sweep(script: Script, tmp_path: Path) -> None:

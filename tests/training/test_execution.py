@@ -108,17 +108,23 @@ def test_what_was_chosen_is_said_in_words() -> None:
         assert part in str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1"))
 
 
-@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40))
-def test_calls_take_every_step_and_none_reaches_over_an_evaluation(steps: int, eval_every: int, most: int) -> None:
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1, exclude_max=True))
+def test_calls_take_every_step_and_none_reaches_over_an_evaluation(
+    steps: int, eval_every: int, most: int, done: float
+) -> None:
+    start = int(done * steps)
     config = TrainConfig(model=SimpleNamespace(fitted=False), steps=steps, eval_every=eval_every)
-    counts, per_evaluation = execution.plan_calls(config, most)
-    assert sum(counts) == steps
+    calls = execution.plan_calls(config, most, start)
+    counts = list(calls)
+    assert len(calls) == len(counts)
+    assert sum(counts) == steps - start
     assert max(counts) <= most
-    ends = list(itertools.accumulate(counts))
+    ends = list(itertools.accumulate(counts, initial=start))[1:]
     # Evaluations fall between Lightning's batches, the same number of them apart.
-    due = list(range(eval_every, steps + 1, eval_every))
+    due = [at for at in range(eval_every, steps + 1, eval_every) if at > start]
     assert set(due) <= set(ends)
-    assert [ends.index(at) + 1 for at in due] == [per_evaluation * i for i in range(1, len(due) + 1)]
+    before = calls.before + 1
+    assert [ends.index(at) + before for at in due] == [calls.per_evaluation * i for i in range(1, len(due) + 1)]
 
 
 @pytest.mark.parametrize(
@@ -133,4 +139,5 @@ def test_calls_take_every_step_and_none_reaches_over_an_evaluation(steps: int, e
 def test_a_run_is_evaluated_twenty_times_unless_it_says_how_often(
     overrides: tuple[str, ...], counts: list[int], per_evaluation: int
 ) -> None:
-    assert execution.plan_calls(check(composed(*overrides)), 100) == (counts, per_evaluation)
+    calls = execution.plan_calls(check(composed(*overrides)), 100)
+    assert (list(calls), calls.per_evaluation) == (counts, per_evaluation)

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image, ImageChops
 
@@ -23,7 +22,15 @@ def small(train: Train) -> Run:
 
 def test_a_run_leaves_everything_that_it_promises(small: Run) -> None:
     left = {path.name for path in small.folder.iterdir()}
-    assert {"config.yaml", "best.ckpt", "last.ckpt", "metrics.json", "loss.png", "embedding.png", "samples.txt"} <= left
+    assert {
+        "config.yaml",
+        "best.safetensors",
+        "last.ckpt",
+        "metrics.json",
+        "loss.png",
+        "embedding.png",
+        "samples.txt",
+    } <= left
     assert any(name.startswith("events.out.tfevents") for name in left)
     metrics = json.loads((small.folder / "metrics.json").read_text())
     assert set(metrics) == {
@@ -117,7 +124,7 @@ def test_every_run_has_the_same_flat_plain_hyper_parameters(train: Train) -> Non
         ("model=wavenet",),
     ):
         run = train("steps=2", "data.overfit=3", *settings, *QUIET)
-        described = torch.load(run.folder / "last.ckpt", weights_only=True)["makemore"]["settings"]
+        described = model_file.load(run.folder).settings
         assert all(type(value) in (str, int, float) for value in described.values())
         assert described["data"] == "names, first 3"
         keys.append([(name, isinstance(value, str)) for name, value in described.items()])

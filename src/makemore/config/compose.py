@@ -111,7 +111,9 @@ def read_data(values: Mapping[str, Any]) -> DataConfig:
         UserError: a key is missing or out of range.
         OmegaConfBaseException: a value has the wrong type.
     """
-    data: DataConfig = _check(OmegaConf.merge(OmegaConf.structured(DataConfig), values))
+    nodes = OmegaConf.structured(DataConfig)
+    nodes.merge_with(values)
+    data: DataConfig = _check(nodes)
     _check_data(data)
     return data
 

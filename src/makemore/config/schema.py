@@ -140,6 +140,7 @@ class TrainerConfig:
     accelerator: Accelerator = MISSING
     threads: int = number(at_least=1, at_most=1024)
     progress_bar: bool = MISSING
+    save_every: float = number(at_least=0)
 
 
 @dataclass

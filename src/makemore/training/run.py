@@ -78,7 +78,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
         data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
         module = LanguageModule(config, model, data.dataset, optimizer)
-        results, save_state = Results(config.test, resumed=state is not None), SaveState()
+        results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         trainer = L.Trainer(
             accelerator=chosen.accelerator.value,
             devices=1,

@@ -27,8 +27,6 @@ from makemore.models import model_file
 KEY = "makemore"
 # The best model from before an evaluation that only Ctrl-C caused: a resumed run does not have that evaluation.
 BEFORE = "before-interruption.safetensors"
-# Most seconds of training between two states.
-INTERVAL = float(os.environ.get("MAKEMORE_SAVE_EVERY", "10"))
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -53,9 +51,10 @@ class SaveBest(Checkpoint):
 
 
 class SaveState(Checkpoint):
-    """Writes the state at every evaluation, between two of them every ten seconds, and on Ctrl-C."""
+    """Writes the state at every evaluation, between two of them every so many seconds, and on Ctrl-C."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float) -> None:
+        self.every = every
         self.seconds = 0.0  # spent on it
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -63,7 +62,7 @@ class SaveState(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         # At an evaluation its loss belongs to the state, but not the loss that is measured only because of Ctrl-C.
-        due = pl_module.status is Status.interrupted or time.monotonic() - self._last >= INTERVAL
+        due = pl_module.status is Status.interrupted or time.monotonic() - self._last >= self.every
         if due and not pl_module.is_at_evaluation():
             self.save(trainer, pl_module)
 

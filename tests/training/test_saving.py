@@ -1,0 +1,172 @@
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from benchmarks.soak import compare
+from makemore.models import model_file
+from makemore.training import saving
+from tests.helpers import QUIET, Train, refused, same_state
+
+# What each run of these tests adds to the default one; steps are few, and a call takes 7.
+SETTINGS = {
+    "plain": (),
+    "closed form": ("model.gradients=closed_form", "optimizer.momentum=0.9", "schedule=cosine"),
+    "dropout": ("optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.3"),
+    "epochs": ("data.replacement=false", "data.batch_size=700", "data.overfit=300", "model.gradients=autograd"),
+    "distilled": ("distillation=0.5", "data.overfit=300"),
+    "wavenet": ("model=wavenet", "data.block_size=4", "model.hidden=5", "optimizer=adamw"),
+    "bigram": ("model=bigram", "data.block_size=1", "data.batch_size=null", "data.overfit=100"),
+    "diagnosed": ("callbacks=[default,saturation,scales,update_ratio]", "model.hidden=20"),
+    "range test": ("experiment=lr_range", "schedule.end_lr=0.9", "data.overfit=300"),
+}
+COMMON = ("steps=130", "eval_every=40", "log_every=9", "model.emb_dim=4")
+
+
+class KilledError(Exception):
+    """Ends a run as nothing else does: at once."""
+
+
+class Kill(L.Callback):
+    """Ends a run after so many steps, the hard way or by a signal."""
+
+    def __init__(self, at: int, by: signal.Signals | None) -> None:
+        self.at, self.by = at, by
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        if pl_module.steps_taken >= self.at and self.by is None:
+            raise KilledError
+        if pl_module.steps_taken >= self.at and self.by is not None and not pl_module.interrupted:
+            signal.raise_signal(self.by)
+
+
+@pytest.fixture
+def kill(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the runs that follow end early: kill(at=30, by=signal.SIGINT); kill() lets them live."""
+    killer: list[Kill] = []
+    fit = L.Trainer.fit
+
+    def fit_with_killer(trainer: L.Trainer, *arguments: Any, **keywords: Any) -> None:
+        trainer.callbacks += killer  # type: ignore[attr-defined]
+        fit(trainer, *arguments, **keywords)
+
+    def kill(at: int | None = None, by: signal.Signals | None = None) -> None:
+        killer[:] = [] if at is None else [Kill(at, by)]
+
+    monkeypatch.setattr(L.Trainer, "fit", fit_with_killer)
+    return kill
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_run_that_was_killed_and_interrupted_ends_as_if_it_had_not_been(train: Train, kill: Any, name: str) -> None:
+    settings = tuple(each for each in COMMON if not (name in ("bigram", "range test") and each.startswith("model.")))
+    settings = (*settings, *SETTINGS[name], "trainer.save_every=0")
+    if "update_ratio" not in " ".join(settings):
+        settings = (*settings, "steps_per_execution=7")
+    whole = train(*settings)
+    kill(30)  # in the middle of an interval between evaluations
+    with pytest.raises(KilledError):
+        train(*settings)
+    folder = whole.folder.with_name("1")
+    kill(60, signal.SIGINT)  # evaluates once more than a run that nobody ends
+    assert train(*settings, resume=folder).metrics["status"] == "interrupted"
+    kill(125)  # after the last evaluation but one
+    with pytest.raises(KilledError):
+        train(*settings, resume=folder)
+    kill()
+    again = train(*settings, resume=folder)
+    assert compare(whole.folder, folder) == []
+    assert again.metrics["steps"] == 130
+    assert {path.name for path in whole.folder.glob("*.png")} == {path.name for path in folder.glob("*.png")}
+    for picture in whole.folder.glob("*.png"):
+        assert picture.read_bytes() == (folder / picture.name).read_bytes()
+
+
+def test_a_run_that_was_killed_before_its_first_state_begins_again(train: Train, kill: Any) -> None:
+    whole = train(*COMMON)
+    kill(8)
+    with pytest.raises(KilledError):
+        train(*COMMON, "steps_per_execution=7")
+    kill()
+    folder = whole.folder.with_name("1")
+    assert not (folder / "last.ckpt").exists()
+    train(*COMMON, resume=folder)
+    assert compare(whole.folder, folder) == []
+
+
+def test_steps_per_execution_and_logger_may_change_on_the_way(train: Train, kill: Any) -> None:
+    settings = (*COMMON, "callbacks=none", "trainer.save_every=0")
+    whole = train(*settings, "logger=none")
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings, "logger=none", "steps_per_execution=7")
+    kill()
+    again = train(*settings, "steps_per_execution=3", resume=whole.folder.with_name("1"))
+    assert same_state(whole, again)
+    assert again.metrics["best_dev_loss"] == whole.metrics["best_dev_loss"]
+    assert max(again.points("loss/dev")) == 130
+
+
+def test_ctrl_c_keeps_the_best_model_of_the_evaluations_that_belong_to_the_run(train: Train, kill: Any) -> None:
+    kill(49, signal.SIGINT)  # which counts from the next call on
+    run = train(*COMMON, "steps_per_execution=1", *QUIET)
+    # The loss falls quickly at first, so the evaluation after Ctrl-C is the best; the one before it is kept as well.
+    assert model_file.load(run.folder).step == 50
+    assert model_file.load(run.folder / saving.BEFORE).step == 40
+    kill()
+    train(*COMMON, "steps_per_execution=1", *QUIET, resume=run.folder)
+    assert not (run.folder / saving.BEFORE).exists()
+
+
+def test_states_are_saved_at_evaluations_and_as_often_as_asked(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = saving.SaveState.save
+
+    def count(self: saving.SaveState, trainer: L.Trainer, pl_module: Any) -> None:
+        saved.append(pl_module.steps_taken)
+        save(self, trainer, pl_module)
+
+    monkeypatch.setattr(saving.SaveState, "save", count)
+    train(*COMMON, "steps_per_execution=10", *QUIET)
+    assert saved == [40, 80, 120, 130]
+    saved.clear()
+    train(*COMMON, "steps_per_execution=30", "trainer.save_every=0", *QUIET)
+    assert saved == [30, 40, 70, 80, 110, 120, 130]
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "other"])
+def test_a_damaged_state_is_refused(train: Train, kill: Any, harm: str) -> None:
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*COMMON, "trainer.save_every=0", "steps_per_execution=7", *QUIET)
+    kill()
+    run = train("steps=1", *QUIET)
+    folder = run.folder.with_name("0")
+    state = folder / "last.ckpt"
+    whole = state.read_bytes()
+    state.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b""}[harm])
+    if harm == "other":
+        torch.save({"state_dict": {}}, state)
+    with refused(f"resume={folder}", "last.ckpt"):
+        train(*COMMON, *QUIET, resume=folder)
+    assert state.exists()
+
+
+def test_a_write_that_fails_leaves_the_last_good_state(
+    train: Train, kill: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "x.ckpt"
+    writer = saving.AtomicCheckpointIO()
+    writer.save_checkpoint({"a": 1}, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError):
+        writer.save_checkpoint({"a": 2}, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.glob(".x*")) == []

@@ -10,7 +10,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     views: style, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
     views: lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module
-    training: callbacks, report, run
+    training: callbacks, report, start_from, run
     sweeps: folder, pool, progress, command, job, table, figures, report
     cli: hydra_fixes, arguments, resume, run_folder, mistakes, main
 

@@ -4,7 +4,7 @@ import os
 import re
 
 # Keys whose values are paths or parts of names.
-FREE_TEXT = ("checkpoint", "data.path", "prefix", "resume")
+FREE_TEXT = ("checkpoint", "data.path", "prefix", "resume", "start_from")
 
 
 def is_sweep(arguments: list[str]) -> bool:

@@ -98,6 +98,8 @@ def check_run(
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 files = f"see the files in conf/{group}/"
                 raise UserError(f"{group}.{each}={node} must have a _target_, or be null; {files}")
+    if config.start_from is not None and config.model.fitted:
+        raise UserError(f"start_from={config.start_from} is not for model={name}, which is fitted without steps")
     if config.distillation and config.model.fitted:
         raise UserError(f"distillation={config.distillation} is not for model={name}, which is fitted without steps")
     config.model.check(config)

@@ -167,6 +167,7 @@ class TrainConfig:
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
     test: bool = MISSING
     resume: str | None = MISSING
+    start_from: str | None = MISSING
 
 
 @dataclass

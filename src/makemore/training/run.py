@@ -30,6 +30,7 @@ from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.report import report
 from makemore.training.saving import KEY, AtomicCheckpointIO, SaveBest, SaveState, go_back, read_state
+from makemore.training.start_from import load_weights
 from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     check_size(config.model, vocabulary, block_size)
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     model.initialize(torch.Generator().manual_seed(config.seed))
+    if config.start_from is not None:
+        load_weights(model, config.start_from, data.vocabulary)
     few = min(config.data.batch_size or len(data.train), len(data.train), 2)
     check_model(model, *data.train.gather(torch.arange(few)))
     return model

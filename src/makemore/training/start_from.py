@@ -1,0 +1,37 @@
+"""A new run that begins with the weights of a trained model, to train them on other data (fine-tuning)."""
+
+from pathlib import Path
+
+from makemore.data.vocabulary import Vocabulary
+from makemore.errors import UserError
+from makemore.models import model_file
+from makemore.models.base import LanguageModel
+
+
+def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> None:
+    """Gives a new model the weights of a trained one.
+
+    Raises:
+        UserError: there is none, or it has another name, context, vocabulary or size.
+    """
+    try:
+        trained = model_file.load(Path(path))
+    except UserError as error:
+        raise UserError(str(error).replace("checkpoint=", "start_from=", 1)) from None
+    theirs = {
+        "model": trained.model.config.name,
+        "data.block_size": trained.block_size,
+        "characters": "".join(trained.vocabulary.tokens),
+    }
+    ours = {
+        "model": model.config.name,
+        "data.block_size": model.block_size,
+        "characters": "".join(vocabulary.tokens),
+    }
+    state = trained.model.state_dict()
+    theirs |= {f"{name} of shape": list(tensor.shape) for name, tensor in state.items()}
+    ours |= {f"{name} of shape": list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for what, own in ours.items():
+        if own != theirs.get(what):
+            raise UserError(f"start_from={path} has {what}={theirs.get(what)}, but this run has {what}={own}")
+    model.load_state_dict(state)

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import QUIET, Train, refused
+
+
+def test_a_run_starts_from_the_weights_of_another(train: Train, tmp_path: Path) -> None:
+    first = train("steps=50", "model.hidden=20", *QUIET)
+    (tmp_path / "other.txt").write_text("\n".join(["abcdefghijklmnopqrstuvwxyz", *["emma", "ava", "mia"] * 10]))
+    other = ("data=text", f"data.path={tmp_path}/other.txt", "model.hidden=20", *QUIET)
+    second = train(f"start_from={first.folder}", *other, "steps=1", "schedule.lr=1e-30")
+    for name, tensor in first.parameters.items():
+        assert torch.equal(second.parameters[name], tensor)
+    assert second.metrics["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (("model.hidden=21",), "W1"),
+        (("model.emb_dim=3",), "C"),
+        (("data.block_size=4",), "data.block_size"),
+        (("model=wavenet", "data.block_size=4"), "wavenet"),
+        (("model=ngram",), "ngram"),
+    ],
+)
+def test_weights_of_another_model_are_refused(train: Train, settings: tuple[str, ...], named: str) -> None:
+    first = train("steps=1", "model.hidden=20", *QUIET)
+    own = () if settings[0].startswith("model=") else ("model.hidden=20",)
+    with refused(f"start_from={first.folder}", named):
+        train(f"start_from={first.folder}", *own, *settings, "steps=1", *QUIET)
+
+
+def test_weights_for_other_characters_are_refused(train: Train, few_names: Path) -> None:
+    first = train("steps=1", *QUIET)
+    with refused(f"start_from={first.folder}", "characters"):
+        train(f"start_from={first.folder}", "steps=1", "data=text", f"data.path={few_names}", *QUIET)
+
+
+def test_a_missing_model_is_refused(train: Train, tmp_path: Path) -> None:
+    with refused(f"start_from={tmp_path}/nowhere"):
+        train(f"start_from={tmp_path}/nowhere", "steps=1", *QUIET)

@@ -116,7 +116,7 @@ def test_a_fitted_model_without_fit_is_refused(write: Write) -> None:
 def make(name: str, few_names: Path, seed: int = 1) -> LanguageModel:
     """The model as a run makes it, with contexts of two characters."""
     data: Any = OmegaConf.to_object(composed("data=text", f"data.path={few_names}").data)
-    config = TrainConfig(model=registry.config_of(name)(name), data=data, seed=seed)
+    config = TrainConfig(model=registry.config_of(name)(name), data=data, seed=seed, start_from=None)
     return training.make_model(config, Dataset.from_documents(read_documents(data), 2), 2)
 
 

@@ -6,11 +6,12 @@ import gc
 import io
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
@@ -40,14 +41,14 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a character shows its escape.
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, terminate)
     try:
         sys.argv[1:] = read_arguments(sys.argv[1:], config_name, sweeps)
         entry()
     except KeyboardInterrupt as interruption:
-        terminated = isinstance(interruption, Terminated)
-        print("terminated" if terminated else "interrupted", file=sys.stderr)
+        print("terminated" if isinstance(interruption, Terminated) else "interrupted", file=sys.stderr)
         conclude()
-        sys.exit(TERMINATED if terminated else INTERRUPTED)
+        sys.exit(choose_code(interruption))
     except (Refusal, Exception) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if isinstance(error, BrokenPipeError):
@@ -78,6 +79,15 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     return quote(resume.expand(command.expand(arguments)) if sweeps else arguments)
 
 
+def terminate(*_: Any) -> NoReturn:
+    """Ends the command as Ctrl-C does."""
+    raise Terminated
+
+
+def choose_code(interruption: KeyboardInterrupt) -> int:
+    return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
+
+
 def hush() -> None:
     """Discards further output after the pipe was closed, as in `sample.py | head`, also at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,9 +102,9 @@ def conclude() -> str:
         return report.describe_failures(report.report(sweep.folder, sweep.before))
     except BrokenPipeError:
         hush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(choose_code(interruption))
     return ""
 
 

@@ -159,8 +159,8 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, stat
     """Trains; from a saved state if there is one."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
-    except SystemExit as error:
-        raise KeyboardInterrupt from error  # Lightning's end of the process
+    except SystemExit as error:  # Lightning's end of the process
+        raise error.__context__ or KeyboardInterrupt from None
     except RuntimeError as error:
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
             raise UserError(f"callbacks: {error}") from error

@@ -1,10 +1,13 @@
 """One run, start to finish: from checked settings to a trained model in a run folder."""
 
+import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,15 +106,35 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
             enable_model_summary=False,
         )
         trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
-        fit(trainer, module, data, None if state is None else run_folder / STATE)
-        # Written last: a run that has them needs nothing more.
-        files.write_text(run_folder / METRICS, results.as_json())
-        if module.status is Status.finished:
-            save_state.save(trainer, module)
+        with explain_failed_writes(run_folder):
+            fit(trainer, module, data, None if state is None else run_folder / STATE)
+            # Written last: a run that has them needs nothing more.
+            files.write_text(run_folder / METRICS, results.as_json())
+            if module.status is Status.finished:
+                save_state.save(trainer, module)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
+
+
+@contextlib.contextmanager
+def explain_failed_writes(run_folder: Path) -> Iterator[None]:
+    """Turns an error of the file system while a run writes into a UserError."""
+    # TensorBoard's thread ends with the error that the next call of its writer raises.
+    hook = threading.excepthook
+    threading.excepthook = lambda each: None if isinstance(each.exc_value, OSError) else hook(each)
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and run_folder not in Path(os.fsdecode(error.filename)).parents:
+            raise
+        if not run_folder.is_dir():
+            raise UserError(f"the run's folder {run_folder} has been deleted") from error
+        why = f"{error.strerror or error}; what it had saved before is whole"
+        raise UserError(f"the run cannot write into {run_folder}: {why}") from error
+    finally:
+        threading.excepthook = hook
 
 
 def silence() -> None:

@@ -24,6 +24,7 @@ from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
+from makemore.memory import check_memory
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
@@ -74,6 +75,10 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         data = read_data(config)
         model = make_model(config, data.dataset, data.block_size)
         rows = config.data.batch_size or len(data.dataset.train)
+        if not config.model.fitted:
+            # Contexts, and where in the text their ids stand, both in int64.
+            what = f"data.batch_size={config.data.batch_size} with data.block_size={data.block_size}"
+            check_memory(2 * 8 * rows * data.block_size, what, "choose a smaller one")
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")

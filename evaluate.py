@@ -36,7 +36,8 @@ def evaluate(nodes: DictConfig) -> None:
             result["losses"] = evaluation.measure_documents(trained, settings.data)
         if settings.words:
             result["words"] = evaluation.measure_words(trained, settings.words)
-        print(json.dumps(result, indent=2) if settings.json else evaluation.format_result(trained, result))
+        # Flushed here, because Hydra passes over errors when it does it.
+        print(json.dumps(result, indent=2) if settings.json else evaluation.format_result(trained, result), flush=True)
 
 
 if __name__ == "__main__":

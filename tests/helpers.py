@@ -106,6 +106,18 @@ def refused(*named: object) -> Iterator[None]:
         assert str(each) in str(error.value)
 
 
+@contextlib.contextmanager
+def limit_file_size(size: int) -> Iterator[None]:
+    """Makes writes fail that would make a file larger, as `ulimit -f` or a full disk does."""
+    resource = pytest.importorskip("resource", reason="this system has no limits")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def build(name: str, vocabulary: int, block_size: int, seed: int = 1, **keys: Any) -> LanguageModel:
     """A model with initial weights, without a run around it."""
     model = registry.build(registry.config_of(name)(name, **keys), vocabulary, block_size)

@@ -9,6 +9,13 @@ from pathlib import Path
 CONFIG, METRICS, STATE = "config.yaml", "metrics.json", "last.ckpt"
 
 
+def shorten(path: Path) -> Path:
+    """A path as it can be typed in the current folder; as it is if that has been deleted."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.relative_to(Path.cwd())
+    return path
+
+
 @contextlib.contextmanager
 def replace(path: Path) -> Iterator[Path]:
     """Yields a path beside `path` to write to; when the block ends without an error, that file takes its place.

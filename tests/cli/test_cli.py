@@ -114,8 +114,10 @@ def test_output_that_nobody_reads_any_more_is_no_error(trained: Path) -> None:
     process.wait()
 
 
-def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple[int, str]:
-    """Runs train.py and presses Ctrl-C as soon as it has written a file; gives its exit code and what it printed."""
+def interrupted_once_there(
+    folder: Path, pattern: str, *arguments: str, by: signal.Signals = signal.SIGINT
+) -> tuple[int, str]:
+    """Runs train.py and interrupts it as soon as it has written a file; gives its exit code and what it printed."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *arguments],
         cwd=folder,
@@ -126,14 +128,15 @@ def interrupted_once_there(folder: Path, pattern: str, *arguments: str) -> tuple
     deadline = time.monotonic() + 120
     while not list(folder.rglob(pattern)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     printed, _ = process.communicate(timeout=120)
     return process.returncode, printed
 
 
-def test_ctrl_c_ends_a_run_early_but_whole(tmp_path: Path) -> None:
-    code, printed = interrupted_once_there(tmp_path, "best.safetensors", "steps=100000000", "eval_every=1000")
-    assert code == cli.INTERRUPTED
+@pytest.mark.parametrize(("by", "expected"), [(signal.SIGINT, cli.INTERRUPTED), (signal.SIGTERM, cli.TERMINATED)])
+def test_a_signal_ends_a_run_early_but_whole(tmp_path: Path, by: signal.Signals, expected: int) -> None:
+    code, printed = interrupted_once_there(tmp_path, "best.safetensors", "steps=100000000", "eval_every=1000", by=by)
+    assert code == expected
     assert "sample.py" in printed
     (metrics,) = tmp_path.rglob("metrics.json")
     assert '"status": "interrupted"' in metrics.read_text()

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import pooch
@@ -55,6 +56,28 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / ("x" * 300), Path("/dev/zero"), tmp_path / "pipe"):
         with refused(f"data.path={path}"):
             corpus.read(path)
+
+
+def test_blank_lines_take_no_memory(tmp_path: Path) -> None:
+    path = written(tmp_path, 300_000 * b" \n\r\n" + b"emma\n" + 300_000 * b"\n" + b"ava")
+    tracemalloc.start()
+    assert corpus.read(path) == ["emma", "ava"]
+    assert tracemalloc.get_traced_memory()[1] < 6 * path.stat().st_size
+    tracemalloc.stop()
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.touch()
+    os.truncate(path, 2**43)  # without content on the disk
+    with refused(f"data.path={path}", f"{10 * 2**43 / 1e9:,.0f} GB"):
+        corpus.read(path)
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="this system has no /proc")
+def test_a_file_of_the_kernel_that_never_ends_is_refused() -> None:
+    with refused("data.path=/proc/kmsg"):
+        corpus.read(Path("/proc/kmsg"))
 
 
 class TestLectureList:

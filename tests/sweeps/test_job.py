@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from makemore.errors import UserError
 from makemore.sweeps import job
-from tests.helpers import composed
+from tests.helpers import composed, limit_file_size
 from tests.sweeps.made import leave
 
 
@@ -81,3 +81,9 @@ def test_a_run_that_fails_leaves_its_error_and_is_the_worst(tmp_path: Path) -> N
     assert "Traceback" in text and "test_job.py" in text
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, nodes, KeyboardInterrupt())
+
+
+def test_a_run_whose_error_cannot_be_written_is_the_worst_too(tmp_path: Path) -> None:
+    with limit_file_size(10):
+        assert run(tmp_path, composed(), UserError("steps=0 is out of range")) == math.inf
+    assert list(tmp_path.iterdir()) == []

@@ -96,8 +96,8 @@ def sleeps():
 try:
     for _, value, _ in pool.run_all([sleeps] * 5, workers=2):
         print(value, flush=True)
-except KeyboardInterrupt:
-    print("interrupted")
+except KeyboardInterrupt as interruption:
+    print(type(interruption).__name__)
 """
 
 
@@ -110,17 +110,20 @@ def start_sleepers(folder: Path, *arguments: str, held: Sequence[int] = ()) -> "
     return process
 
 
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "Terminated")])
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_ctrl_c_is_passed_on_once_and_the_second_ends_at_once(tmp_path: Path, stubborn: bool) -> None:
+def test_a_signal_is_passed_on_once_and_the_second_ends_at_once(
+    tmp_path: Path, stubborn: bool, number: signal.Signals, raised: str
+) -> None:
     process = start_sleepers(tmp_path, *(["stubborn"] if stubborn else []))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     if stubborn:
         assert process.stderr is not None
         while pool.STOPPING.strip() not in process.stderr.readline():
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     printed, _ = process.communicate(timeout=30)
-    assert printed.split() == (["interrupted"] if stubborn else ["woken", "woken", "interrupted"])
+    assert printed.split() == ([raised] if stubborn else ["woken", "woken", raised])
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from makemore.config.status import Status
 from makemore.sweeps import report, table
 from makemore.sweeps.job import leave_error
+from tests.helpers import limit_file_size
 from tests.sweeps.made import begin, ended_run, save_command
 
 FIGURES = {"sweep_keys.png", "sweep_pairs.png", "sweep_fit.png"}
@@ -146,3 +147,14 @@ def test_a_report_needs_neither_torch_nor_lightning(tmp_path: Path) -> None:
     assert {"sweep.csv", "seeds.csv", "sweep_keys.png", "sweep_fit.png"} <= {path.name for path in tmp_path.iterdir()}
     nowhere = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True, check=False)
     assert nowhere.returncode == 1 and nowhere.stderr.startswith("error: nowhere")
+
+
+def test_a_report_that_cannot_be_written_is_still_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended_run(tmp_path, "model.hidden=3", best_dev_loss=2.25)
+    ended_run(tmp_path, "model.hidden=4", best_dev_loss=2.5)
+    (tmp_path / "sweep.csv").write_text("before")
+    with limit_file_size(10):
+        assert len(report.report(tmp_path)) == 2
+    printed = capsys.readouterr().out
+    assert "2.2500" in printed and "File too large" in printed and "sample.py" in printed
+    assert (tmp_path / "sweep.csv").read_text() == "before"

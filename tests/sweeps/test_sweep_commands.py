@@ -69,16 +69,20 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert before.items() <= after.items() and len(after) == 4
 
 
-def test_ctrl_c_ends_a_sweep_with_a_report_and_it_can_be_resumed(script: Script, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, cli.INTERRUPTED), (signal.SIGTERM, cli.TERMINATED)])
+def test_a_signal_ends_a_sweep_with_a_report_and_it_can_be_resumed(
+    script: Script, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "-m", "steps=7,1000000000", "eval_every=1000", *QUIET]
     command += ["hydra.launcher.n_jobs=1", "hydra.sweep.dir=s"]  # the long run is the first
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for(lambda: list(tmp_path.rglob("best.safetensors")))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == cli.INTERRUPTED
+    os.killpg(process.pid, number)  # as a terminal does
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "resume_sweep=s" in printed
     assert "Traceback" not in errors
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "missing"]
     left = {path.name for path in (tmp_path / "s" / "steps=1000000000").iterdir()}
@@ -195,7 +199,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_run_whose_process_is_killed_is_a_failed_run(tmp_path: Path) -> None:
+def test_a_run_whose_process_is_killed_has_failed_and_one_that_is_terminated_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "-m", "steps=1000000000", "seed=1,2", "eval_every=1000"]
     command += ["hydra.launcher.n_jobs=1", *QUIET]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -210,9 +214,9 @@ def test_a_run_whose_process_is_killed_is_a_failed_run(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 1
-    assert [row["status"] for row in table(tmp_path)] == ["failed", "failed"]
-    errors = {row["error"] for row in table(tmp_path)}
-    assert any("signal 9" in error for error in errors) and any("SIGTERM" in error for error in errors)
+    rows = {row["status"]: row["error"] for row in table(tmp_path)}
+    assert rows.keys() == {"failed", "interrupted"}
+    assert "signal 9" in rows["failed"] and not rows["interrupted"]  # the latter has saved its state
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

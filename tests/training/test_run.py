@@ -12,7 +12,7 @@ from makemore.models import model_file
 from makemore.randomness import Stream, generator
 from makemore.training import run as training
 from makemore.training import schedule
-from tests.helpers import QUIET, Run, Train, check, composed, same_state
+from tests.helpers import QUIET, Run, Train, check, composed, refused, same_state
 
 
 @pytest.fixture
@@ -73,6 +73,11 @@ def test_the_learning_rate_is_the_schedules_at_every_step(train: Train, few_name
         )
         expected = [schedule.exponential(at, steps=20, lr=0.1, end_lr=0.001) for at in range(20)]
         assert list(run.points("learning_rate").values()) == pytest.approx(expected)
+
+
+def test_minibatches_that_do_not_fit_into_memory_are_refused(train: Train, few_names: Path) -> None:
+    with refused("data.batch_size=1000000000", "16,000 GB"):
+        train("data=text", f"data.path={few_names}", "data.block_size=1000", "data.batch_size=1000000000", *QUIET)
 
 
 def test_test_loss_is_looked_at_only_when_asked_for(train: Train) -> None:

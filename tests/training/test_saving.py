@@ -1,3 +1,4 @@
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from benchmarks.soak import compare
 from makemore.models import model_file
 from makemore.training import saving
-from tests.helpers import QUIET, Train, refused, same_state
+from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
 
 # What each run of these tests adds to the default one; steps are few, and a call takes 7.
 SETTINGS = {
@@ -170,3 +171,28 @@ def test_a_write_that_fails_leaves_the_last_good_state(
         writer.save_checkpoint({"a": 2}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.glob(".x*")) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "left"),
+    [(1500, set()), (100_000, set()), (700_000, {"best.safetensors"})],
+    ids=["events", "model", "state"],
+)
+def test_a_full_disk_ends_a_run_with_a_sentence_and_leaves_whole_files(
+    train: Train, tmp_path: Path, size: int, left: set[str]
+) -> None:
+    with refused(tmp_path / "0", "File too large"), limit_file_size(size):
+        train(*COMMON, "model.hidden=2000", "optimizer=adamw", "eval_every=10")
+    names = {path.name for path in (tmp_path / "0").iterdir()}
+    assert names & {"best.safetensors", "last.ckpt", "metrics.json"} == left
+    assert not [name for name in names if name.startswith(".")]
+    if left:
+        model_file.load(tmp_path / "0")
+
+
+def test_a_folder_that_is_deleted_ends_a_run_with_a_sentence(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving.SaveState, "on_validation_end", lambda *_: shutil.rmtree(tmp_path / "0"))
+    with refused(tmp_path / "0", "deleted"):
+        train(*COMMON, *QUIET)

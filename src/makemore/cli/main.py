@@ -2,16 +2,19 @@
 
 import atexit
 import contextlib
+import errno
 import gc
-import io
+import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from makemore import streams
 from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
@@ -36,24 +39,23 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Otherwise Hydra prints errors itself, over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show a character shows its escape.
-            stream.reconfigure(errors="backslashreplace")
+    # What train.py prints is in its files, too.
+    streams.prepare(output_needed=not sweeps)
+    logging.raiseExceptions = False  # nor is a full disk below train.log a reason for tracebacks
+    signal.signal(signal.SIGTERM, terminate)
     try:
+        check_working_directory()
         sys.argv[1:] = read_arguments(sys.argv[1:], config_name, sweeps)
         entry()
+        sys.stdout.flush()
     except KeyboardInterrupt as interruption:
-        terminated = isinstance(interruption, Terminated)
-        print("terminated" if terminated else "interrupted", file=sys.stderr)
+        print("terminated" if isinstance(interruption, Terminated) else "interrupted", file=sys.stderr)
         conclude()
-        sys.exit(TERMINATED if terminated else INTERRUPTED)
+        sys.exit(choose_code(interruption))
     except (Refusal, Exception) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
-        if isinstance(error, BrokenPipeError):
-            hush()
-        else:
-            sentence = None if full else explain(error, conf, config_name)
+        if not isinstance(error, BrokenPipeError):  # as in `sample.py | head`
+            sentence = None if full else explain_full_disk(error) or explain(error, conf, config_name)
             withdrawn = sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()
             if not withdrawn:  # a search may come upon an invalid configuration after many trials
                 conclude()
@@ -78,23 +80,41 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     return quote(resume.expand(command.expand(arguments)) if sweeps else arguments)
 
 
-def hush() -> None:
-    """Discards further output after the pipe was closed, as in `sample.py | head`, also at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def terminate(*_: Any) -> NoReturn:
+    """Ends the command as Ctrl-C does."""
+    raise Terminated
+
+
+def choose_code(interruption: KeyboardInterrupt) -> int:
+    return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
+
+
+def explain_full_disk(error: Exception) -> str | None:
+    """The sentence for a file system that takes no more, wherever it was written to."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+    return None
+
+
+def check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise UserError("the current folder has been deleted; change into another one") from None
 
 
 def conclude() -> str:
-    """Reports on this process's sweep, if it has one; returns a message about runs without a result."""
+    """Reports on this process's sweep, if it has one; returns a message if runs, or all of it, are without a result."""
     sweep = ClaimRunFolder.sweep
+    if sweep is not None and not sweep.folder.is_dir():
+        return f"the sweep's folder {sweep.folder} has been deleted"
     if sweep is None or not run_folders(sweep.folder):
         return ""
     try:
         return report.describe_failures(report.report(sweep.folder, sweep.before))
-    except BrokenPipeError:
-        hush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(choose_code(interruption))
     return ""
 
 

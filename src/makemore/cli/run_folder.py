@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from makemore import files
 from makemore.cli import resume
 from makemore.config import compose
 from makemore.errors import Refusal, UserError
@@ -33,7 +34,7 @@ class OpenSweep(NamedTuple):
 
     folder: Path
     before: frozenset[str]  # the names of the runs that it had
-    command: bytes | None  # its multirun.yaml before this command; None if the sweep is new
+    command: str | None  # its multirun.yaml before this command; None if the sweep is new
     lock: IO[str]
 
     def withdraw(self) -> bool:
@@ -47,7 +48,7 @@ class OpenSweep(NamedTuple):
         if self.command is None:
             shutil.rmtree(self.folder)
         else:
-            (self.folder / COMMAND).write_bytes(self.command)
+            files.write_text(self.folder / COMMAND, self.command)
         return True
 
 
@@ -85,7 +86,8 @@ class ClaimRunFolder(Callback):
             lock = lock_folder(folder)
         written = folder / COMMAND
         before = frozenset(run.name for run in run_folders(folder))
-        ClaimRunFolder.sweep = OpenSweep(folder, before, written.read_bytes() if written.exists() else None, lock)
+        earlier = written.read_text(encoding="utf-8") if written.exists() else None
+        ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
         constant = command.list_constant_keys(list_texts(config.hydra.overrides.task), folder)
         with read_write(config), open_dict(config):
             # Each job is composed from this list and its own.
@@ -94,7 +96,7 @@ class ClaimRunFolder(Callback):
                 f"{command.EXCLUDED}=[{','.join(constant)}]",
             ]
         # Not every sweeper writes it.
-        OmegaConf.save(config, written)
+        files.write_text(written, OmegaConf.to_yaml(config))
 
     def _claim(self, config: DictConfig, kind: str) -> Path:
         key = f"hydra.{kind}.dir="
@@ -172,7 +174,7 @@ def claim(path: Path, named_as: str | None) -> Path:
 
 def withdraw(run_folder: Path) -> None:
     """Removes the folder of a run that was refused before it left anything."""
-    if is_bare(run_folder, CONFIG):
+    if run_folder.is_dir() and is_bare(run_folder, CONFIG):
         shutil.rmtree(run_folder)
 
 

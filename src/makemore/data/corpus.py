@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from makemore.config.schema import DataConfig, Source
 from makemore.errors import UserError
+from makemore.memory import check_memory
 
 BOUNDARY = "."
 BUNDLED = Path(__file__).parent / "bundled" / "names.txt"
@@ -45,6 +47,10 @@ def read(path: Path) -> list[str]:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UserError(f"data.path={path} is a device or a pipe; {wanted}")
+        if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
+            raise UserError(f"data.path={path} is empty; {wanted}")
+        # As bytes and as text, then as strings and as ids with their positions.
+        check_memory(10 * path.stat().st_size, f"data.path={path}", "take a part of it")
         raw = path.read_bytes()
     except OSError as error:
         raise UserError(f"data.path={path} cannot be read: {error.strerror}; {wanted}") from None
@@ -56,14 +62,16 @@ def read(path: Path) -> list[str]:
         line = raw[: error.start].count(b"\n") + 1
         raise UserError(f"data.path={path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
     # Only line feeds end a document: str.splitlines would also cut at form feeds and Unicode's own separators.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    documents = [document for document in map(str.strip, lines) if document]
-    if not documents:
-        raise UserError(f"data.path={path} holds no documents; it must have at least one line that is not blank")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if BOUNDARY in text:
-        line = next(number for number, document in enumerate(lines, start=1) if BOUNDARY in document)
+        line = text.count("\n", 0, text.index(BOUNDARY)) + 1
         raise UserError(
             f"data.path={path} holds '{BOUNDARY}' on line {line}, which marks the boundary between documents; "
             f"take every '{BOUNDARY}' out of the file first"
         )
+    # Blank lines go first: as strings they would take fifty times the memory.
+    lines = re.sub(r"\n\s+", "\n", text).split("\n")
+    documents = [document for document in map(str.strip, lines) if document]
+    if not documents:
+        raise UserError(f"data.path={path} holds no documents; it must have at least one line that is not blank")
     return documents

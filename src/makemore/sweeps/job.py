@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from makemore import files
 from makemore.config.compose import dump
 from makemore.config.status import ENDED
 from makemore.files import CONFIG, STATE
@@ -79,8 +80,11 @@ def leave_error(folder: Path, error: str, overrides: Sequence[str] = ()) -> None
     """Writes why a run failed into its folder, a sentence in the first line; and the run's overrides if it was killed
     before Hydra had written them.
     """
-    if overrides and not (folder / OVERRIDES).exists():
-        (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(list(overrides)), folder / OVERRIDES)
-    (folder / ERROR).write_text(error.strip() + "\n", encoding="utf-8")
     log.error(f"error: {error}")
+    try:
+        if overrides and not (folder / OVERRIDES).exists():
+            (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        files.write_text(folder / ERROR, error.strip() + "\n")
+    except OSError as full:  # which may be why the run failed
+        log.error(f"error: {folder / ERROR} cannot be written: {full.strerror}")

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from makemore.config.status import Status
+from makemore.errors import Terminated
 
 # Characters kept of what a killed process had printed.
 LAST_WORDS = 2000
@@ -36,7 +37,7 @@ def cores() -> int:
 def run_all(
     calls: Sequence[Callable[[], Any]], workers: int, waiting: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, Any, str | None]]:
-    """Makes the calls, some at a time; a first Ctrl-C is passed on to those that run, a second kills them.
+    """Makes the calls, some at a time; a first Ctrl-C or SIGTERM interrupts those that run, a second kills them.
 
     What they print is lost, and what they return must be picklable. `waiting` is called about once a second.
 
@@ -44,10 +45,11 @@ def run_all(
         a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, when all processes have ended.
+        KeyboardInterrupt: after Ctrl-C, when all processes have ended; `Terminated` after SIGTERM.
     """
     left, running, interrupts, passed_on = list(range(len(calls))), dict[Any, Child](), list[int](), False
-    previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {each: signal.signal(each, lambda number, _: interrupts.append(number)) for each in signals}
     try:
         while len(interrupts) < 2 and (running or (left and not interrupts)):
             while left and len(running) < workers and not interrupts:
@@ -67,9 +69,10 @@ def run_all(
         for _, process, _ in running.values():
             process.kill()
             process.join()
-        signal.signal(signal.SIGINT, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
     if interrupts:
-        raise KeyboardInterrupt
+        raise Terminated if interrupts[0] == signal.SIGTERM else KeyboardInterrupt
 
 
 def _start(call: Callable[[], Any], number: int, interrupts: list[int]) -> tuple[Any, Child]:
@@ -86,6 +89,7 @@ def _start(call: Callable[[], Any], number: int, interrupts: list[int]) -> tuple
 def _call_in_child(call: Callable[[], Any], sender: Connection, output: int, interrupts: list[int]) -> None:
     os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for descriptor in (1, 2):
         os.dup2(output, descriptor)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from makemore import files, streams
 from makemore.config.status import ENDED, Status
 from makemore.errors import UserError
 from makemore.sweeps import table
@@ -32,17 +33,13 @@ def report(folder: Path, before: Collection[str] = ()) -> list[Run]:
     if seeds := table.tabulate_seeds(runs):
         tables["seeds.csv"] = seeds
         text += "\n\n" + format_table(seeds[: MOST_ROWS + 1])
-    for name, rows in tables.items():
-        with (folder / name).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
-    # Before anything is drawn, which takes a while.
+    # Before anything is written or drawn, which may fail or take a while.
     print(f"\n{text}\n", flush=True)
-    files = list(tables)
-    if results := table.select_results(runs):
-        from makemore.sweeps import figures
-
-        files += figures.draw(folder, results)
-    print(_summarize(folder, runs, files), flush=True)
+    try:
+        written = ", ".join(_write(folder, runs, tables))
+    except OSError as error:
+        written = f"cannot be written: {error.strerror}"
+    print(_summarize(folder, runs, written), flush=True)
     return runs
 
 
@@ -61,14 +58,27 @@ def describe_failures(runs: Sequence[Run]) -> str:
     return f"{len(failed)} of {len(asked)} runs did not end: {'; '.join(named)}{more}"
 
 
-def _summarize(folder: Path, runs: Sequence[Run], files: Sequence[str]) -> str:
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+def _write(folder: Path, runs: Sequence[Run], tables: dict[str, list[list[str]]]) -> list[str]:
+    """Writes tables and figures; returns their names."""
+    for name, rows in tables.items():
+        with files.replace(folder / name) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+    names = list(tables)
+    if results := table.select_results(runs):
+        from makemore.sweeps import figures
+
+        names += figures.draw(folder, results)
+    return names
+
+
+def _summarize(folder: Path, runs: Sequence[Run], written: str) -> str:
+    folder = files.shorten(folder)
     counts = Counter(run.status for run in runs)
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     rows = [
         ("sweep", f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {statuses}"),
         ("folder", str(folder)),
-        ("files", ", ".join(files)),
+        ("files", written),
     ]
     if table.select_results(runs[:1]):
         rows.append(("best", f"python sample.py checkpoint={shlex.quote(str(folder / runs[0].folder))}"))
@@ -94,9 +104,8 @@ def format_table(rows: Sequence[Sequence[str]], widest: int = 60) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m makemore.sweeps.report FOLDER      the report of a sweep, made again")
-    for end in ("SIGINT", "SIGPIPE"):  # without a traceback
-        if hasattr(signal, end):
-            signal.signal(getattr(signal, end), signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback
+    streams.prepare(output_needed=False)
     try:
         report(Path(sys.argv[1]))
     except (UserError, OSError) as error:

@@ -1,7 +1,6 @@
 """Running out of memory becomes a sentence, if possible before it happens."""
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 
@@ -9,22 +8,19 @@ import torch
 
 from makemore.config.schema import ModelConfig
 from makemore.errors import UserError
+from makemore.memory import check_memory
 from makemore.models import registry
 
 
 def check_size(config: ModelConfig, vocabulary: int, block_size: int) -> None:
     """Raises UserError if a network does not fit into memory, before it is made."""
-    if not hasattr(os, "sysconf"):  # as on Windows
-        return
     with torch.device("meta"):  # sizes alone, without memory
         model = registry.build(config, vocabulary, block_size)
     # Parameters and gradients in float32, and as much again while checkpoints are written.
-    needed, there = 4 * 4 * model.size(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
-        raise UserError(
-            f"model={config.name} with these sizes and data.block_size={block_size} needs {needed / 1e9:,.0f} GB of "
-            f"memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes ({name_sizes(config)})"
-        )
+    what = f"model={config.name} with these sizes, {vocabulary:,} characters and data.block_size={block_size}"
+    sizes = name_sizes(config)
+    smaller = f"choose smaller sizes ({sizes})" if sizes else "take a text with fewer different characters"
+    check_memory(4 * 4 * model.size(), what, smaller)
 
 
 def name_sizes(config: ModelConfig) -> str:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from makemore import files
 from makemore.config.status import Status
 
 HOW = {
@@ -20,8 +21,7 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
         how += "; dev contains tokens that the model considers impossible, as counts without smoothing do"
-    if run_folder.is_relative_to(Path.cwd()):
-        run_folder = run_folder.relative_to(Path.cwd())
+    run_folder = files.shorten(run_folder)
     logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
     rate = f" ({metrics['fit_seconds'] / steps * 1e6:.0f} µs a step)" if steps else ""

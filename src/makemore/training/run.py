@@ -1,10 +1,13 @@
 """One run, start to finish: from checked settings to a trained model in a run folder."""
 
+import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
+from makemore.memory import check_memory
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
@@ -72,6 +76,10 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         data = read_data(config)
         model = make_model(config, data.dataset, data.block_size)
         rows = config.data.batch_size or len(data.dataset.train)
+        if not config.model.fitted:
+            # Contexts, and where in the text their ids stand, both in int64.
+            what = f"data.batch_size={config.data.batch_size} with data.block_size={data.block_size}"
+            check_memory(2 * 8 * rows * data.block_size, what, "choose a smaller one")
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
@@ -104,15 +112,35 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
             enable_model_summary=False,
         )
         trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
-        fit(trainer, module, data, None if state is None else run_folder / STATE)
-        # Written last: a run that has them needs nothing more.
-        files.write_text(run_folder / METRICS, results.as_json())
-        if module.status is Status.finished:
-            save_state.save(trainer, module)
+        with explain_failed_writes(run_folder):
+            fit(trainer, module, data, None if state is None else run_folder / STATE)
+            # Written last: a run that has them needs nothing more.
+            files.write_text(run_folder / METRICS, results.as_json())
+            if module.status is Status.finished:
+                save_state.save(trainer, module)
     log.info(report(results.metrics, run_folder, time.perf_counter() - started))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
+
+
+@contextlib.contextmanager
+def explain_failed_writes(run_folder: Path) -> Iterator[None]:
+    """Turns an error of the file system while a run writes into a UserError."""
+    # TensorBoard's thread ends with the error that the next call of its writer raises.
+    hook = threading.excepthook
+    threading.excepthook = lambda each: None if isinstance(each.exc_value, OSError) else hook(each)
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and run_folder not in Path(os.fsdecode(error.filename)).parents:
+            raise
+        if not run_folder.is_dir():
+            raise UserError(f"the run's folder {run_folder} has been deleted") from error
+        why = f"{error.strerror or error}; what it had saved before is whole"
+        raise UserError(f"the run cannot write into {run_folder}: {why}") from error
+    finally:
+        threading.excepthook = hook
 
 
 def silence() -> None:
@@ -162,8 +190,8 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, stat
     """Trains; from a saved state if there is one."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
-    except SystemExit as error:
-        raise KeyboardInterrupt from error  # Lightning's end of the process
+    except SystemExit as error:  # Lightning's end of the process
+        raise error.__context__ or KeyboardInterrupt from None
     except RuntimeError as error:
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
             raise UserError(f"callbacks: {error}") from error

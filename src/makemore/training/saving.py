@@ -5,6 +5,7 @@ were taken, the random numbers that follow, and how long TensorBoard's files wer
 because within an epoch it is not exact (https://github.com/Lightning-AI/pytorch-lightning/issues/18780).
 """
 
+import io
 import os
 import pickle
 import time
@@ -33,8 +34,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints beside their target; Lightning moves them there from the system's temporary folder."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        raw = io.BytesIO()  # because PyTorch's errors do not tell why a file cannot be written
+        torch.save(checkpoint, raw)
         with files.replace(Path(path)) as beside:
-            torch.save(checkpoint, beside)
+            beside.write_bytes(raw.getbuffer())
 
 
 class SaveBest(Checkpoint):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from makemore import files
 from makemore.config.schema import TrainConfig
 from makemore.data.windows import Windows
 from makemore.errors import UserError
@@ -44,7 +45,7 @@ class ContextTable(L.Callback):
         table = list(tqdm(rows, "counting", total=pl_module.block_size, unit=" lengths", leave=False))
         log.info(f"\n{format_table(table)}")
         text = json.dumps([row._asdict() for row in table], indent=2)
-        (folder(trainer) / "context_table.json").write_text(text + "\n", encoding="utf-8")
+        files.write_text(folder(trainer) / "context_table.json", text + "\n")
         show(trainer, pl_module, "context_table", draw(table))
 
 

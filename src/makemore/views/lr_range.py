@@ -20,6 +20,7 @@ import numpy as np
 from hydra.utils import instantiate
 from matplotlib.figure import Figure
 
+from makemore import files
 from makemore.config.schema import TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
@@ -65,7 +66,7 @@ class LRRange(View):
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         curve = analyze(np.array(self._rates), np.array(self._losses))
         text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
-        (folder(trainer) / "lr_range.json").write_text(text + "\n", encoding="utf-8")
+        files.write_text(folder(trainer) / "lr_range.json", text + "\n")
         show(trainer, pl_module, "lr_range", draw(curve))
         log.info(f"learning rate: {curve.verdict}")
 

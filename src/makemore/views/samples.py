@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
+from makemore import files
 from makemore.config.schema import LARGEST_SEED, TrainConfig
 from makemore.errors import UserError
 from makemore.inference import sampling
@@ -44,7 +45,7 @@ class Samples(L.Callback):
         if all(map(math.isnan, pl_module.dev_losses.values())):
             return  # the run diverged before there was a checkpoint
         names = self._draw(model_file.load(folder(trainer)))
-        (folder(trainer) / "samples.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        files.write_text(folder(trainer) / "samples.txt", "".join(f"{name}\n" for name in names))
 
     def _draw(self, model: TrainedModel) -> list[str]:
         return [name for name, _ in sampling.sample(model, self.n, generator(self.seed, Stream.sampling))]

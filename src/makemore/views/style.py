@@ -12,6 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from makemore import files
+
 BLUE, ORANGE, GREEN, GREY = "#08519c", "#d94801", "#238b45", "#969696"
 LIGHT_BLUE, LIGHT_ORANGE, LIGHT_GREEN = "#9ecae1", "#fdae6b", "#a1d99b"
 # The lecture's parameters; others take the colours of a palette in turn.
@@ -27,7 +29,8 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG; a character that the font lacks is drawn as a box, without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
-        figure.savefig(path, dpi=150)
+        with files.replace(path) as beside:
+            figure.savefig(beside, dpi=150, format="png")
 
 
 def color_parameters(names: Iterable[str]) -> list[str]:

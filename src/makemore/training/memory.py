@@ -12,18 +12,23 @@ from makemore.errors import UserError
 from makemore.models import registry
 
 
-def check_size(config: ModelConfig, vocabulary: int, block_size: int) -> None:
-    """Raises UserError if a network does not fit into memory, before it is made."""
+def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size: int) -> None:
+    """Raises UserError if a network or a minibatch does not fit into memory, before it is made."""
     if not hasattr(os, "sysconf"):  # as on Windows
         return
-    with torch.device("meta"):  # sizes alone, without memory
-        model = registry.build(config, vocabulary, block_size)
-    # Parameters and gradients in float32, and as much again while checkpoints are written.
-    needed, there = 4 * 4 * model.size(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    numbers = 0
+    if not config.fitted:
+        with torch.device("meta"):  # sizes alone, without memory
+            numbers = registry.build(config, vocabulary, block_size).size()
+    # Parameters and gradients in float32, and as much again while checkpoints are written; contexts and targets of a
+    # minibatch in int64.
+    needed = 4 * 4 * numbers + 8 * batch_size * (block_size + 1)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
+        sizes = f", {named}" if (named := name_sizes(config)) else ""
         raise UserError(
-            f"model={config.name} with these sizes and data.block_size={block_size} needs {needed / 1e9:,.0f} GB of "
-            f"memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes ({name_sizes(config)})"
+            f"model={config.name} with data.batch_size={batch_size}, data.block_size={block_size}{sizes} needs "
+            f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}; choose smaller sizes"
         )
 
 
@@ -38,7 +43,7 @@ def explain_lack_of_memory(config: ModelConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory|overflow", str(error)):
             raise
         sizes = name_sizes(config)
         smaller = f"a smaller data.batch_size or data.block_size{f', or smaller sizes ({sizes})' if sizes else ''}"

@@ -8,6 +8,7 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
+    from makemore.cli.imports import heavy_imports
     from makemore.cli.run_folder import refusing
     from makemore.config import compose
 except ModuleNotFoundError as missing:
@@ -25,7 +26,7 @@ def evaluate(nodes: DictConfig) -> None:
     """Prints losses in nats per character."""
     with refusing():
         settings = compose.check_evaluate(nodes)
-        with cli.heavy_imports():
+        with heavy_imports():
             from makemore.inference import evaluation
             from makemore.models import model_file
 

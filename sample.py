@@ -9,6 +9,7 @@ try:
     from omegaconf import DictConfig
 
     from makemore.cli import main as cli
+    from makemore.cli.imports import heavy_imports
     from makemore.cli.run_folder import refusing
     from makemore.config import compose
 except ModuleNotFoundError as missing:
@@ -26,7 +27,7 @@ def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with refusing():
         settings = compose.check_sample(nodes)
-        with cli.heavy_imports():
+        with heavy_imports():
             from makemore.errors import UserError, make_printable
             from makemore.inference import sampling
             from makemore.models import model_file

@@ -14,7 +14,9 @@ try:
 
     from makemore import files
     from makemore.cli import main as cli
+    from makemore.cli.imports import heavy_imports
     from makemore.cli.mistakes import explain
+    from makemore.cli.run_folder import refusing
     from makemore.config import compose
     from makemore.config.status import ENDED, Status
     from makemore.models import registry
@@ -36,7 +38,7 @@ def train(nodes: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return job.run(folder, nodes, run, functools.partial(explain, conf=CONF, config_name="train"))
-    with cli.job(folder):
+    with refusing():
         return run(nodes, folder)
 
 
@@ -49,7 +51,7 @@ def run(nodes: DictConfig, folder: Path) -> float:
     if config.resume is None:
         files.write_text(folder / files.CONFIG, compose.dump(nodes))
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
-    with cli.heavy_imports():
+    with heavy_imports():
         from makemore.training import run as training
     metrics = training.run(config, folder)
     if metrics["status"] == Status.interrupted:

@@ -12,7 +12,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module
     training: callbacks, report, start_from, run
     sweeps: folder, pool, progress, command, job, table, figures, report
-    cli: hydra_fixes, arguments, resume, run_folder, mistakes, main
+    cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and
 batches. `models` holds what every model has, and a folder for each: `NAME/config`, `NAME/model` and its mathematics.

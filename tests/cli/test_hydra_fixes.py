@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from omegaconf import BooleanNode
+from omegaconf.errors import ValidationError
 
 from makemore.cli import hydra_fixes
 from tests.helpers import composed
@@ -49,3 +51,16 @@ def test_configurations_stay_independent_of_the_shared_store() -> None:
     first = composed()
     first.model.hidden = 7
     assert composed().model.hidden == 200
+
+
+def test_no_number_is_true_or_false(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BooleanNode, "_validate_and_convert_impl", BooleanNode._validate_and_convert_impl)
+    assert BooleanNode(2)._value() is True
+    hydra_fixes.refuse_numbers_as_booleans()
+    for number in (0, 1, 2, "1"):
+        with pytest.raises(ValidationError):
+            BooleanNode(number)
+    for word in (True, "yes", "on", "True", "y"):
+        assert BooleanNode(word)._value() is True
+    for word in (False, "no", "OFF", "n"):
+        assert BooleanNode(word)._value() is False

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import evaluate
 import pytest
 import sample
+import torch
 import train
+from omegaconf import BooleanNode
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore.cli import main as cli
 from makemore.cli.mistakes import explain, find_nearest
+from makemore.cli.run_folder import ClaimRunFolder
 from tests.helpers import Script
 
 Refuse = Callable[[str], str]
@@ -25,18 +29,24 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(logging.root, "handlers", [])  # Hydra's write to this test's output
     monkeypatch.setattr(logging.root, "level", logging.root.level)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(ClaimRunFolder, "made", [])
+    monkeypatch.setattr(ClaimRunFolder, "sweep", None)
+    monkeypatch.setattr(BooleanNode, "_validate_and_convert_impl", BooleanNode._validate_and_convert_impl)
 
     def call(command: str) -> str:
         monkeypatch.setattr(sys, "argv", shlex.split(command))
         with pytest.raises(SystemExit) as ended:
             if sys.argv[0] == "train.py":
                 cli.main(train.train, train.CONF, "train", sweeps=True)
+            elif sys.argv[0] == "evaluate.py":
+                cli.main(evaluate.evaluate, evaluate.CONF, "evaluate")
             else:
                 cli.main(sample.sample, sample.CONF, "sample")
         # Python prints a text to stderr and exits with code 1.
         sentence = ended.value.code
         assert isinstance(sentence, str) and sentence.startswith("error: ") and "\n" not in sentence
-        assert not list(tmp_path.rglob("*.ckpt"))
+        assert not (tmp_path / "outputs").exists()
         return sentence
 
     return call
@@ -58,6 +68,21 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py ~steps", ["steps"]),
         ("train.py ~optimizer.momentum", ["optimizer.momentum"]),
         ("train.py ~hydra.run.dir", ["deleted"]),
+        ("train.py ~data.path", ["data.path", "another value"]),
+        ("train.py ~callbacks.lss", ["callbacks.lss", "callbacks.loss"]),
+        ("train.py ~optimizer=adamw", ["optimizer"]),
+        ("train.py ~model", ["model", "conf/model/"]),
+        ("train.py ckpt_path=x", ["ckpt_path", "resume"]),
+        ("sample.py ckpt_path=", ["ckpt_path", "checkpoint"]),
+        ("sample.py +n=3", ["n=VALUE"]),
+        # flags
+        ("train.py --nonsense", ["--nonsense", "--hydra-help"]),
+        ("sample.py -x", ["-x"]),
+        ("evaluate.py --cfg", ["--cfg"]),
+        ("train.py --info=nonsense", ["nonsense", "defaults-tree"]),
+        ("train.py --resolve", ["--resolve", "--cfg"]),
+        ("train.py --shell-completion", ["install"]),
+        ("train.py a=1 -m seed=1,2", ["a is not a key"]),
         ("train.py model.hidden", ["'model.hidden'", "KEY=VALUE"]),
         ("train.py 'seed=${sed}'", ["sed"]),
         # choices
@@ -71,10 +96,31 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py model.hidden=big", ["model.hidden=big", "whole number"]),
         ("train.py steps=2e3", ["steps=2000.0", "whole number"]),
         ("train.py test=maybe", ["test=maybe", "true or false"]),
+        ("train.py test=2", ["test=2", "true or false"]),
+        ("train.py data.unique=1", ["data.unique=1", "true or false"]),
+        ("train.py optimizer=adamw optimizer.fused=0", ["optimizer.fused=0", "true or false"]),
+        ("sample.py novel=2", ["novel=2", "true or false"]),
+        ("evaluate.py json=2", ["json=2", "true or false"]),
+        ("train.py 'data.splits=[[0.8],[0.1],[0.1]]'", ["data.splits=[[0.8],[0.1],[0.1]]", "list"]),
+        ("train.py 'data.splits={a: 1}'", ["data.splits", "list"]),
+        ("train.py data.splits=0.8,0.1,0.1", ["data.splits=0.8,0.1,0.1", "[A,B]", "-m"]),
+        ("train.py optimizer=adamw 'optimizer.betas=[[0.9],[0.9]]'", ["optimizer.betas=[[0.9],[0.9]]", "list"]),
+        ("evaluate.py words=[[a]]", ["words=[[a]]", "list"]),
+        ("evaluate.py words=[a,null]", ["words[1]", "null"]),
+        ("train.py name=[1]", ["name=[1]", "text"]),
+        ("train.py optimizer=[sgd,adamw]", ["optimizer=[sgd,adamw]", "single"]),
+        ("train.py -m 'seed=range(1,2,0)'", ["seed=range(1,2,0)", "0"]),
+        ("train.py -m steps=abc,2", ["steps=abc"]),
+        ("train.py hydra.job_logging.version=7", ["hydra.job_logging", "7"]),
+        ("train.py trainer=gpu", ["trainer=gpu", "trainer=cpu"]),
+        ("train.py data.overfit=99999", ["data.overfit=99999", "32178"]),
+        ("train.py model.emb_dim=9223372036854775808", ["model.emb_dim=9223372036854775808", "1,000,000,000,000"]),
+        (f"train.py model.emb_dim={10**12} model.hidden={10**12}", ["memory", f"model.emb_dim={10**12}"]),
+        ("train.py data.batch_size=1000000000 data.block_size=1000", ["data.batch_size=1000000000", "memory"]),
         ("train.py schedule.lr=fast", ["schedule.lr=fast", "a number"]),
         ("train.py data.splits=0.8", ["data.splits", "list"]),
         ("train.py model.hidden=null", ["model.hidden", "null"]),
-        ("train.py optimizer.nesterov=true", ["optimizer"]),
+        ("train.py optimizer.nesterov=true", ["optimizer.nesterov=true", "optimizer.momentum"]),
         ("train.py model.hidden=100000000000", ["memory"]),
         # files
         ("train.py data=text data.path=nowhere.txt", ["data.path=nowhere.txt"]),
@@ -85,6 +131,14 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("sample.py checkpoint=/dev/zero", ["checkpoint=/dev/zero"]),
         ("sample.py checkpoint=nowhere.ckpt", ["checkpoint=nowhere.ckpt"]),
         ("sample.py checkpoint=", ["checkpoint="]),
+        ("sample.py 'checkpoint=a\0b'", ["checkpoint=a", "NUL"]),
+        ("train.py data=text 'data.path=a\0b'", ["data.path=a", "NUL"]),
+        ("train.py 'hydra.run.dir=\"a\0b\"'", ["run's folder a"]),
+        ("train.py hydra.run.dir=/proc/x", ["/proc/x"]),
+        ("sample.py hydra.run.dir=/proc/x", ["hydra.run.dir=/proc/x"]),
+        ("evaluate.py hydra.output_subdir=x", ["hydra.output_subdir=x"]),
+        ("evaluate.py data.path=x", ["data=text"]),
+        ("evaluate.py checkpoint=", ["checkpoint= is empty"]),
         ("sample.py", ["outputs/"]),
         # sample.py
         ("sample.py novell=true", ["novell", "novel"]),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from makemore.cli.run_folder import claim
+from makemore.cli.run_folder import ClaimRunFolder, claim
 from makemore.errors import UserError
 
 
@@ -29,3 +29,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "outputs").symlink_to(tmp_path / "unmounted")
     with pytest.raises(UserError, match="12-00-00-mlp"):
         claim(tmp_path / "outputs" / "2018-01-01" / "12-00-00-mlp", None)
+
+
+def test_folders_of_a_refused_run_are_removed_unless_they_hold_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, day, run = tmp_path / "outputs", tmp_path / "outputs" / "2018-01-01", tmp_path / "outputs/2018-01-01/run"
+    (run / ".hydra").mkdir(parents=True)
+    (outputs / "mine.txt").touch()
+    monkeypatch.setattr(ClaimRunFolder, "made", [run, day, outputs])
+    (run / "samples.txt").touch()
+    ClaimRunFolder.withdraw_run()
+    assert run.exists()
+    (run / "samples.txt").unlink()
+    ClaimRunFolder.withdraw_run()
+    assert [path.name for path in tmp_path.rglob("*")] == ["outputs", "mine.txt"]

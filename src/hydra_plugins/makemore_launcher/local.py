@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
-from makemore.cli import main as cli
+from makemore.cli.imports import heavy_imports
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
@@ -39,7 +39,7 @@ class LocalLauncher(JobLauncher):
 
     def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
         """Runs the jobs, the longest first: one that began last would run on alone."""
-        with cli.heavy_imports():
+        with heavy_imports():
             from makemore.data.split import read_documents
             from makemore.training import execution
             from makemore.training import run as training  # noqa: F401 (so that each fork has it)

@@ -1,25 +1,24 @@
 """What train.py and sample.py share: a mistake gets one sentence and exit code 1, never a traceback."""
 
-import atexit
-import contextlib
 import errno
-import gc
 import logging
 import os
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
 
 from makemore import streams
 from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
-from makemore.cli.run_folder import ClaimRunFolder, refusing, withdraw
-from makemore.errors import Refusal, Terminated, UserError
+from makemore.cli.run_folder import ClaimRunFolder
+from makemore.errors import Refusal, Terminated, UserError, make_printable
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import run_folders
 
@@ -34,6 +33,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     """
     hydra_fixes.accept_lazy_help()
     hydra_fixes.share_config_store()
+    hydra_fixes.refuse_numbers_as_booleans()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -50,18 +50,21 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
         sys.stdout.flush()
     except KeyboardInterrupt as interruption:
         print("terminated" if isinstance(interruption, Terminated) else "interrupted", file=sys.stderr)
+        ClaimRunFolder.withdraw_run()
         conclude()
         sys.exit(choose_code(interruption))
     except (Refusal, Exception) as raised:
         error = raised.error if isinstance(raised, Refusal) else raised
         if not isinstance(error, BrokenPipeError):  # as in `sample.py | head`
             sentence = None if full else explain_full_disk(error) or explain(error, conf, config_name)
+            if sentence is not None:
+                ClaimRunFolder.withdraw_run()
             withdrawn = sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()
             if not withdrawn:  # a search may come upon an invalid configuration after many trials
                 conclude()
             if sentence is None:
                 raise
-            sys.exit(f"error: {sentence}")
+            sys.exit(f"error: {make_printable(sentence)}")
     if without := conclude():
         sys.exit(f"error: {without}")
 
@@ -70,14 +73,38 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     """The command line as Hydra takes it.
 
     Raises:
-        UserError: it is not UTF-8, or asks for a sweep where there is none.
+        UserError: it is not UTF-8, has an unknown flag, or asks for a sweep or a folder where there is none.
     """
     for argument in arguments:
         if re.search("[\ud800-\udfff]", argument):  # how Python reads other bytes
             raise UserError(f"{argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
-    if not sweeps and is_sweep(arguments):
+        if re.fullmatch(r"(data|model|optimizer|schedule|trainer)=\[.*,.*\]", argument):  # Hydra would merge them
+            raise UserError(f"{argument} is of the wrong type: it must be a single choice")
+    arguments = put_flags_first(arguments, config_name)
+    if sweeps:
+        return quote(resume.expand(command.expand(arguments)))
+    if is_sweep(arguments):
         raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
-    return quote(resume.expand(command.expand(arguments)) if sweeps else arguments)
+    for argument in arguments:
+        if argument.lstrip("+").startswith(("hydra.run.dir=", "hydra.output_subdir=")):
+            raise UserError(f"{argument} is of no use: {config_name}.py writes no files; leave it out")
+    return quote(arguments)
+
+
+def put_flags_first(arguments: list[str], config_name: str) -> list[str]:
+    """A command line with its settings last: Hydra refuses `seed=1 -m steps=10,20`.
+
+    Raises:
+        UserError: a flag is unknown, or its value is missing or wrong.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; 'python {config_name}.py --hydra-help' lists all flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    settings = parser.parse_intermixed_args(arguments).overrides
+    return [*(each for each in arguments if each not in settings), *settings]
 
 
 def terminate(*_: Any) -> NoReturn:
@@ -116,30 +143,3 @@ def conclude() -> str:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
         sys.exit(choose_code(interruption))
     return ""
-
-
-@contextlib.contextmanager
-def heavy_imports() -> Iterator[None]:
-    """Pauses garbage collection while large libraries are imported, and exempts their objects from it afterwards.
-
-    A short run takes 4.0 s of processor time instead of 6.4.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-        if "triton" in sys.modules:  # its nanobind reports what has not been collected at exit
-            atexit.register(gc.unfreeze)
-
-
-@contextlib.contextmanager
-def job(run_folder: Path) -> Iterator[None]:
-    """Surrounds the body of a single run; carries a mistake of the user past Hydra, and leaves no empty run."""
-    try:
-        with refusing():
-            yield
-    except (KeyboardInterrupt, Refusal):
-        withdraw(run_folder)
-        raise

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -23,6 +24,10 @@ from makemore.errors import UnknownKeyError, UserError
 from makemore.sweeps.command import RESUME
 
 NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
+# Keys that other projects have, and what they are called here.
+SYNONYMS = {"ckpt_path": ("resume", "checkpoint"), "checkpoint": ("resume",), "epochs": ("steps",)}
+# Where Hydra checks its own flags.
+HYDRA = Path(hydra.__file__).parent
 # OmegaConf's names for types, in plain English.
 TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
 # What OmegaConf says about a value, and what we say.
@@ -33,9 +38,18 @@ VALUES = (
     ),
     (r"Invalid value '(?P<value>.*)', expected one of \[(?P<allowed>.*)\]", "{key}={value} is not a choice{nearest}"),
     (r"unexpected keyword argument '(?P<name>\w+)'", "{key}.{name} is not a key of this choice of {group}"),
-    (r"Invalid value assigned.*ListConfig", "{key} is of the wrong type: it must be a list, such as [A,B]"),
+    (r"Cannot convert '\w+' to string: '(?P<value>.*)'", "{key}={value} is of the wrong type: it must be a text"),
+    (
+        r"Invalid value assigned.*ListConfig|Cannot merge DictConfig with ListConfig",
+        "{key} is of the wrong type: it must be a list, such as [A,B]",
+    ),
     (r"does not support deletion", "a key cannot be deleted; give it another value instead"),
-    (r"is not Optional|Incompatible value 'None'", "{key} must have a value, not null"),
+    (r"An item is already at '(?P<there>[^']*)'", "{there} is a key already; set it without the plus: {there}=VALUE"),
+    (
+        r"Ambiguous value for argument '(?P<argument>[^\n]*)'\n",
+        "{argument} has several values; a list is KEY=[A,B], a text with a comma is \"KEY='A,B'\", a sweep takes -m",
+    ),
+    (r"is not Optional|Incompatible value 'None'|Invalid type assigned: NoneType", "{key} must have a value, not null"),
 )
 
 
@@ -60,9 +74,13 @@ def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # no
             return f"{mark.name}, line {mark.line + 1}: {problem}"
         case HydraException() | OmegaConfBaseException():
             return explain_value(error, conf, config_name)
+    return explain_builtin(error, config_name)
+
+
+def explain_builtin(error: Exception, config_name: str) -> str | None:  # noqa: PLR0911 (a kind of mistake each)
+    """The sentence for a mistake that Hydra, its plugins or OmegaConf answer with one of Python's own exceptions."""
     text = str(error)
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    # Mistakes that Hydra and its plugins answer with Python's own exceptions.
     match error:
         case RuntimeError() if "srun" in text:
             needs = "needs a machine with Slurm, and here is no srun; use hydra/launcher=local"
@@ -73,8 +91,14 @@ def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # no
             return "-m, --cfg and --info go one at a time; to see the configuration leave out -m"
         case ValueError() | TypeError() if "optuna" in raised_in.parts:
             return f"sweep=optuna: {text.splitlines()[0]}"
+        case ValueError() if raised_in.parts[-2:] == ("logging", "config.py"):
+            return f"hydra.job_logging: {text}"
+        case AssertionError() if "Unexpected type for root: NoneType" in text:
+            return "a key was set in a part that has none; choose the part first, such as data=text data.path=FILE"
         case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name
             return f"a group takes the name of a choice; 'python {config_name}.py --help' lists those of each"
+        case ValueError() if raised_in.is_relative_to(HYDRA) and text:  # a flag's value, or two that exclude another
+            return text.splitlines()[0]
     return None
 
 
@@ -91,9 +115,13 @@ def explain_value(error: Exception, conf: Path, config_name: str) -> str:
     # For a value that a file of an experiment sets, only the text has the key.
     told = re.search(r"full_key: (\S+)", text)
     key = str(getattr(cause, "full_key", None) or (told and told[1]) or "")
-    if re.search(r"Key '.*' (is )?not in|No match in the defaults list", text):
+    if re.search(r"Key '.*' (is )?not in|Could not override .* No match", text):
         named = re.search(r"Could not override '([^']+)'", text)
         return explain_key(named[1] if named else key, conf, config_name)
+    if deleted := re.search(r"Could not delete(?: from config\.)? '([^'=]+).*(does not exist|No match)", text):
+        if deleted[1] in list_keys(conf, config_name):
+            return f"~{deleted[1]}: a key cannot be deleted; give it another value instead"
+        return explain_key(deleted[1], conf, config_name)
     for pattern, sentence in VALUES:
         if found := re.search(pattern, text, re.DOTALL):
             said = found.groupdict()
@@ -115,7 +143,8 @@ def explain_key(key: str, conf: Path, config_name: str) -> str:
         if key == group:
             return f"{key} cannot be chosen here: a run's own configuration has no groups, only keys"
         return f"{key} is not a key of this configuration; it goes with another choice of {group}"
-    nearest = find_nearest(key, [*brought_by, RESUME])
+    synonym = next((each for each in SYNONYMS.get(key, ()) if each in brought_by), None)
+    nearest = synonym or find_nearest(key, [*brought_by, RESUME])
     return f"{key} is not a key{_ask(nearest)}; 'python {config_name}.py --help' lists every key"
 
 

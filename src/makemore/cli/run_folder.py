@@ -1,17 +1,20 @@
 """Where a run writes: a folder of its own, claimed before anything is written, so that no run touches another's."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
+from hydra.core.override_parser.types import RangeSweep
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import files
 from makemore.cli import resume
+from makemore.cli.imports import heavy_imports
 from makemore.config import compose
 from makemore.errors import Refusal, UserError
 from makemore.files import CONFIG
@@ -46,7 +49,7 @@ class OpenSweep(NamedTuple):
         if any(run.name not in self.before for run in run_folders(self.folder)):
             return False
         if self.command is None:
-            shutil.rmtree(self.folder)
+            ClaimRunFolder.remove()
         else:
             files.write_text(self.folder / COMMAND, self.command)
         return True
@@ -59,14 +62,20 @@ class ClaimRunFolder(Callback):
     must be empty, but a sweep may continue an earlier one.
     """
 
-    # This process's sweep, if it has one; Hydra gives callbacks no other way to hand it on.
+    # This process's sweep, if it has one, and the folders made for it or for a single run, the innermost first; Hydra
+    # gives callbacks no other way to hand them on.
     sweep: ClassVar[OpenSweep | None] = None
+    made: ClassVar[list[Path]] = []
     lock: IO[str]  # of a single run
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
             nodes = without_hydra(config)
-            if compose.check_run(nodes, registry.config_of).resume is None:
+            settings = compose.check_run(nodes, registry.config_of)
+            if settings.resume is None:
+                with heavy_imports():
+                    from makemore.training.run import check
+                check(settings)
                 folder = self._claim(config, "run")
             else:
                 folder = Path(config.hydra.run.dir)
@@ -82,6 +91,7 @@ class ClaimRunFolder(Callback):
                 raise UserError(f"hydra.sweep.subdir={subdir} cannot be set for a sweep: {named}")
             if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
                 raise UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1")
+            check_ranges(config)
             folder = self._claim(config, "sweep")
             lock = lock_folder(folder)
         written = folder / COMMAND
@@ -98,12 +108,28 @@ class ClaimRunFolder(Callback):
         # Not every sweeper writes it.
         files.write_text(written, OmegaConf.to_yaml(config))
 
+    @classmethod
+    def withdraw_run(cls) -> None:
+        """Removes the folder of a run that was refused before it left anything."""
+        if cls.sweep is None and cls.made and is_bare(cls.made[0], CONFIG):
+            cls.remove()
+
+    @classmethod
+    def remove(cls) -> None:
+        """Removes the folder that was made, and those around it that were made for it and hold nothing else."""
+        shutil.rmtree(cls.made[0])
+        for around in cls.made[1:]:
+            if not any(around.iterdir()):
+                around.rmdir()
+
     def _claim(self, config: DictConfig, kind: str) -> Path:
         key = f"hydra.{kind}.dir="
         by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
         folder = Path(config.hydra[kind].dir)
         if not (by_hand and kind == "sweep" and (folder / COMMAND).exists()):
+            missing = [each for each in folder.parents if not os.path.exists(each)]  # noqa: PTH110 (Path's raises for odd names)
             folder = claim(folder, key if by_hand else None)
+            ClaimRunFolder.made = [each.absolute() for each in (folder, *missing)]
         folder = folder.absolute()  # other machines see it under the same path, if at all
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)
@@ -132,6 +158,13 @@ def lock_folder(folder: Path) -> IO[str]:
         except BlockingIOError:
             raise UserError(f"{folder} is in use: its command is still running; wait for its end, or stop it") from None
     return lock
+
+
+def check_ranges(config: DictConfig) -> None:
+    """Raises UserError for a range of a sweep that never ends."""
+    for each in command.parse(list_texts(config.hydra.overrides.task)):
+        if isinstance(swept := each.value(), RangeSweep) and swept.step == 0:
+            raise UserError(f"{each.input_line}: a range's step must not be 0")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -168,14 +201,9 @@ def claim(path: Path, named_as: str | None) -> Path:
                 return candidate
             candidate = path.with_name(f"{path.name}-{number}")
             number += 1
-    except OSError as error:
-        raise UserError(f"the run's folder {path} cannot be made: {error.strerror}") from error
-
-
-def withdraw(run_folder: Path) -> None:
-    """Removes the folder of a run that was refused before it left anything."""
-    if run_folder.is_dir() and is_bare(run_folder, CONFIG):
-        shutil.rmtree(run_folder)
+    except (OSError, ValueError) as error:  # what Python says about a NUL
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"the run's folder {path} cannot be made: {why}") from error
 
 
 def is_bare(folder: Path, *besides: str) -> bool:

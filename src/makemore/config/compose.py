@@ -20,6 +20,7 @@ from makemore.config.schema import (
     EvaluateConfig,
     ModelConfig,
     SampleConfig,
+    SGDConfig,
     Source,
     TrainConfig,
 )
@@ -69,7 +70,9 @@ def check_run(
         OmegaConfBaseException: a value has the wrong type.
     """
     _require_schema(nodes, TrainConfig)
-    for part in ("model", "optimizer", "schedule"):
+    for part in ("data", "model", "optimizer", "schedule", "trainer"):
+        if part not in nodes or OmegaConf.is_missing(nodes, part):
+            raise UserError(f"{part} is missing; choose one of the files in conf/{part}/, as {part}=CHOICE")
         if not OmegaConf.is_dict(nodes[part]):
             raise UserError(f"{part}={nodes[part]} has no keys; choose one of the files in conf/{part}/")
     name = str(nodes.model.get("name", ""))
@@ -88,11 +91,7 @@ def check_run(
     typed.update(OmegaConf.merge(schemas, {part: nodes[part] for part in schemas}))
     config: TrainConfig = _check(typed)
     _check_data(config.data)
-    if isinstance(config.optimizer, AdamWConfig):
-        betas = config.optimizer.betas
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            text = f"optimizer.betas={betas}".replace(" ", "")
-            raise UserError(f"{text} is out of range: it must be two numbers, each at least 0 and below 1")
+    _check_optimizer(config.optimizer)
     for group, targets in (("callbacks", config.callbacks), ("logger", config.logger)):
         for each, node in targets.items():
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
@@ -128,6 +127,7 @@ def check_evaluate(nodes: DictConfig) -> EvaluateConfig:
     """
     _require_schema(nodes, EvaluateConfig)
     config: EvaluateConfig = _check(nodes)
+    _check_checkpoint(config.checkpoint)
     if config.data is not None:
         _check_data(config.data)
     return config
@@ -141,9 +141,13 @@ def check_sample(nodes: DictConfig) -> SampleConfig:
     """
     _require_schema(nodes, SampleConfig)
     config: SampleConfig = _check(nodes)
-    if config.checkpoint == "":
-        raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
+    _check_checkpoint(config.checkpoint)
     return config
+
+
+def _check_checkpoint(checkpoint: str | None) -> None:
+    if checkpoint == "":
+        raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
 
 
 def _require_schema(nodes: DictConfig, schema: type) -> None:
@@ -172,6 +176,12 @@ def _check_keys(node: Any, prefix: str) -> None:
             raise UserError(f"{key} is missing; give it as {key}=VALUE")
         if is_dataclass(value):
             _check_keys(value, f"{key}.")
+        elif isinstance(value, str) and "\0" in value:
+            raise UserError(f"{key}={value} holds a NUL character; leave it out")
+        elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
+            # OmegaConf takes a list for any type of item.
+            text = str(value).replace("'", "").replace(" ", "")
+            raise UserError(f"{key}={text} is of the wrong type: it must be a list without lists in it, such as [A,B]")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             _check_range(key, value, limits[name])
 
@@ -182,6 +192,16 @@ def _check_range(key: str, value: float, limits: Mapping[str, float]) -> None:
         if not math.isfinite(value):
             allowed.insert(0, "finite")
         raise UserError(f"{key}={value} is out of range: it must be {' and '.join(allowed)}")
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if isinstance(optimizer, AdamWConfig):
+        betas = optimizer.betas
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            text = f"optimizer.betas={betas}".replace(" ", "")
+            raise UserError(f"{text} is out of range: it must be two numbers, each at least 0 and below 1")
+    if isinstance(optimizer, SGDConfig) and optimizer.nesterov and not optimizer.momentum:
+        raise UserError("optimizer.nesterov=true needs momentum: optimizer.momentum must be above 0")
 
 
 def _check_data(data: DataConfig) -> None:

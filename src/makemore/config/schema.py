@@ -29,6 +29,7 @@ def number(**limits: float) -> Any:
 
 LARGEST_SEED = 2**63 - 1
 LONGEST_CONTEXT = 10**6  # ids
+LARGEST_SIZE = 10**12  # of a layer: beyond any memory, and its square is still far below infinity
 LARGEST_RATE = 1e38  # what float32 holds
 
 

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def name_file(path: Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, RuntimeError) and "allocate" in str(error):
+        if isinstance(error, RuntimeError) and re.search("allocate|overflow", str(error)):
             raise
         why = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UserError(f"{path}: {why} (HYDRA_FULL_ERROR=1 shows where)") from error

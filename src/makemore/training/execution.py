@@ -81,6 +81,12 @@ def plan_calls(config: TrainConfig, steps_per_execution: int, start: int = 0) ->
     return Calls(start, 1 if config.model.fitted else config.steps, evaluation_interval(config), steps_per_execution)
 
 
+def require_gpu(accelerator: Accelerator) -> None:
+    """Raises UserError if a GPU is asked for and there is none."""
+    if accelerator is Accelerator.gpu and not torch.cuda.is_available():
+        raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
+
+
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
     """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
@@ -90,8 +96,7 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     accelerator, threads = config.trainer.accelerator, config.trainer.threads
     if accelerator is Accelerator.gpu and model.cpu_only:
         raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"trainer=gpu: {model.cpu_only}")
-    if accelerator is Accelerator.gpu and not torch.cuda.is_available():
-        raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
+    require_gpu(accelerator)
     if config.model.fitted:
         return Execution(Accelerator.cpu, threads, "", 1)
     operations = max(1, model.operations(rows))

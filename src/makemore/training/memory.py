@@ -12,15 +12,18 @@ from makemore.memory import check_memory
 from makemore.models import registry
 
 
-def check_size(config: ModelConfig, vocabulary: int, block_size: int) -> None:
-    """Raises UserError if a network does not fit into memory, before it is made."""
-    with torch.device("meta"):  # sizes alone, without memory
-        model = registry.build(config, vocabulary, block_size)
-    # Parameters and gradients in float32, and as much again while checkpoints are written.
-    what = f"model={config.name} with these sizes, {vocabulary:,} characters and data.block_size={block_size}"
-    sizes = name_sizes(config)
-    smaller = f"choose smaller sizes ({sizes})" if sizes else "take a text with fewer different characters"
-    check_memory(4 * 4 * model.size(), what, smaller)
+def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size: int) -> None:
+    """Raises UserError if a network and a minibatch do not fit into memory, before they are made."""
+    numbers = 0
+    if not config.fitted:
+        with torch.device("meta"):  # sizes alone, without memory
+            numbers = registry.build(config, vocabulary, block_size).size()
+    sizes = f", {named}" if (named := name_sizes(config)) else ""
+    data = f"{vocabulary:,} characters, data.batch_size={batch_size}, data.block_size={block_size}"
+    # Parameters and gradients in float32, and as much again while states are written; a minibatch's contexts, and where
+    # in the text their ids stand, in int64.
+    needed = 4 * 4 * numbers + 2 * 8 * batch_size * block_size
+    check_memory(needed, f"model={config.name} with {data}{sizes}", "choose smaller sizes, or a smaller text")
 
 
 def name_sizes(config: ModelConfig) -> str:
@@ -34,7 +37,7 @@ def explain_lack_of_memory(config: ModelConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory|overflow", str(error)):
             raise
         sizes = name_sizes(config)
         smaller = f"a smaller data.batch_size or data.block_size{f', or smaller sizes ({sizes})' if sizes else ''}"

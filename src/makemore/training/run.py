@@ -22,9 +22,9 @@ from makemore.config.status import Status
 from makemore.data import corpus
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
+from makemore.data.split import read_documents
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
-from makemore.memory import check_memory
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
@@ -76,10 +76,6 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         data = read_data(config)
         model = make_model(config, data.dataset, data.block_size)
         rows = config.data.batch_size or len(data.dataset.train)
-        if not config.model.fitted:
-            # Contexts, and where in the text their ids stand, both in int64.
-            what = f"data.batch_size={config.data.batch_size} with data.block_size={data.block_size}"
-            check_memory(2 * 8 * rows * data.block_size, what, "choose a smaller one")
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
@@ -143,6 +139,22 @@ def explain_failed_writes(run_folder: Path) -> Iterator[None]:
         threading.excepthook = hook
 
 
+def check(config: TrainConfig) -> None:
+    """Refuses a run that cannot be, before it has a folder. What this reads is not read again.
+
+    Raises:
+        UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
+    """
+    execution.require_gpu(config.trainer.accelerator)
+    path = corpus.locate(config.data)
+    if os.path.isfile(path) and path.stat().st_size > LONG_READING:  # noqa: PTH113 (Path's raises for names that are too long)
+        print(f"reading {path.stat().st_size / 1e6:,.0f} MB of text ...", flush=True)
+    with explain_lack_of_memory(config.model):
+        documents = read_documents(config.data)
+        rows = config.data.batch_size or sum(len(document) + 1 for document in documents.parts[0])
+        check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows)
+
+
 def silence() -> None:
     """Silences Lightning's routine messages; its other warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -157,9 +169,6 @@ def silence() -> None:
 
 def read_data(config: TrainConfig) -> WindowDataModule:
     data = WindowDataModule(config.data, block_size=config.model.context_length(config.data), seed=config.seed)
-    path = corpus.locate(config.data)
-    if os.path.isfile(path) and path.stat().st_size > LONG_READING:  # noqa: PTH113 (Path's raises for names that are too long)
-        log.info(f"reading {path.stat().st_size / 1e6:,.0f} MB of text ...")
     data.setup()
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
@@ -176,7 +185,7 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     vocabulary = len(data.vocabulary)
     if config.model.fitted:
         return registry.build(config.model, vocabulary, block_size, config.seed)
-    check_size(config.model, vocabulary, block_size)
+    check_size(config.model, vocabulary, block_size, config.data.batch_size or len(data.train))
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     model.initialize(torch.Generator().manual_seed(config.seed))
     if config.start_from is not None:

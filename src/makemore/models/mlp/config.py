@@ -5,7 +5,7 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from makemore.config.schema import ModelConfig, number
+from makemore.config.schema import LARGEST_SIZE, ModelConfig, number
 
 
 class Init(Enum):
@@ -28,8 +28,8 @@ class Gradients(Enum):
 class Config(ModelConfig):
     """The network of Bengio et al. (2003): C, W1, b1, W2, b2."""
 
-    emb_dim: int = number(at_least=1)
-    hidden: int = number(at_least=1)
+    emb_dim: int = number(at_least=1, at_most=LARGEST_SIZE)
+    hidden: int = number(at_least=1, at_most=LARGEST_SIZE)
     init: Init = MISSING
     dropout: float = number(at_least=0, below=1)
     gradients: Gradients = MISSING

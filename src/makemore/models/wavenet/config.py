@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from makemore.config.schema import ModelConfig, TrainConfig, number
+from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, number
 from makemore.errors import UserError
 
 
@@ -10,8 +10,8 @@ from makemore.errors import UserError
 class Config(ModelConfig):
     """Lecture 5's network, which joins neighbouring pairs level by level."""
 
-    emb_dim: int = number(at_least=1)
-    hidden: int = number(at_least=1)
+    emb_dim: int = number(at_least=1, at_most=LARGEST_SIZE)
+    hidden: int = number(at_least=1, at_most=LARGEST_SIZE)
 
     def check(self, run: TrainConfig) -> None:
         """Raises UserError unless the context can be halved down to a single vector."""

@@ -10,7 +10,6 @@ from typing import IO, Any, ClassVar, NamedTuple
 from hydra.core.override_parser.types import RangeSweep
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
 
 from makemore import files
 from makemore.cli import resume
@@ -138,10 +137,10 @@ class ClaimRunFolder(Callback):
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Carries a mistake of the user, or a pipe that was closed, past Hydra."""
+    """Carries every error past Hydra, which would make a warning of a callback's, and go on."""
     try:
         yield
-    except (UserError, OmegaConfBaseException, BrokenPipeError) as error:
+    except Exception as error:
         raise Refusal(error) from error
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.soak import compare
+from makemore.data import split
 from makemore.models import model_file
 from makemore.training import saving
 from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
@@ -154,6 +155,36 @@ def test_a_damaged_state_is_refused(train: Train, kill: Any, harm: str) -> None:
     with refused(f"resume={folder}", "last.ckpt"):
         train(*COMMON, *QUIET, resume=folder)
     assert state.exists()
+
+
+def test_a_run_does_not_continue_with_other_documents(train: Train, kill: Any, few_names: Path) -> None:
+    settings = (*COMMON, "data=text", f"data.path={few_names}", "trainer.save_every=0", "steps_per_execution=7", *QUIET)
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings)
+    kill()
+    folder = few_names.parent / "0"
+    before = few_names.read_text()
+    for other in (before[::-1], before + "\nzed"):
+        few_names.write_text(other)
+        split._read.clear()
+        with refused(str(few_names)):
+            train(*settings, resume=folder)
+    few_names.write_text(before)
+    split._read.clear()
+    assert train(*settings, resume=folder).metrics["steps"] == 130
+
+
+def test_a_run_that_started_from_another_continues_without_it(train: Train, kill: Any) -> None:
+    first = train("steps=5", "model.emb_dim=4", *QUIET)
+    settings = (*COMMON, f"start_from={first.folder}", "trainer.save_every=0", "steps_per_execution=7", *QUIET)
+    whole = train(*settings)
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings)
+    kill()
+    (first.folder / model_file.NAME).unlink()
+    assert same_state(whole, train(*settings, resume=whole.folder.with_name("2")))
 
 
 def test_a_write_that_fails_leaves_the_last_good_state(

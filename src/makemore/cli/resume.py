@@ -44,8 +44,8 @@ def check_settings(nodes: DictConfig, folder: Path) -> None:
     for key in began | now:
         if key.partition(".")[0] not in CHANGEABLE and began.get(key) != now.get(key):
             raise UserError(
-                f"{key}={now.get(key)} would make it a different run: {folder} has {key}={began.get(key)}; only "
-                f"{', '.join(each for each in CHANGEABLE if each != 'resume')} can change"
+                f"{key}={now.get(key)} would make it a different run: {folder} has {key}={began.get(key)}; only keys "
+                "of logger and trainer, such as trainer.threads, and steps_per_execution can change"
             )
 
 

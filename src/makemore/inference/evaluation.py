@@ -74,7 +74,8 @@ def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict
     unknown = count_unknown(trained.vocabulary, documents)
     known = [each for each in documents if unknown.keys().isdisjoint(each)]
     if not known:
-        raise UserError(f"every document of {name} holds a character that the model does not know")
+        shown = ", ".join(f"{character!r} {count:,}x" for character, count in unknown.most_common(20))
+        raise UserError(f"every document of {name} holds a character that the model does not know: {shown}")
     windows = Windows.from_documents(known, trained.vocabulary, trained.block_size)
     return {
         "name": name,
@@ -102,7 +103,7 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
     measured = []
     for word in words:
         if not word or corpus.BOUNDARY in word:
-            raise UserError(f"words=[{word}] must be words without the boundary '{corpus.BOUNDARY}'")
+            raise UserError(f"words={list(words)} must be words of one letter or more, without '{corpus.BOUNDARY}'")
         try:
             windows = Windows.from_documents([word], trained.vocabulary, trained.block_size)
         except UserError as error:

@@ -67,8 +67,13 @@ class LanguageModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         del checkpoint["loops"]
-        ours = {"steps_taken": self.steps_taken, "dev_losses": self.dev_losses, "dropout": self._generator.states}
-        checkpoint[KEY] = checkpoint.get(KEY, {}) | ours
+        checkpoint[KEY] = checkpoint.get(KEY, {}) | {
+            "steps_taken": self.steps_taken,
+            "dev_losses": self.dev_losses,
+            "dropout": self._generator.states,
+            "known": self.data.known,
+            "held_out": self.data.held_out,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_taken = checkpoint[KEY]["steps_taken"]

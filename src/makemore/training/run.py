@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,15 @@ from makemore.training.callbacks import Interruption, LearningRateSchedule, Prog
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.report import report
-from makemore.training.saving import KEY, AtomicCheckpointIO, SaveBest, SaveState, go_back, read_state
+from makemore.training.saving import (
+    KEY,
+    AtomicCheckpointIO,
+    SaveBest,
+    SaveState,
+    check_documents,
+    go_back,
+    read_state,
+)
 from makemore.training.start_from import load_weights
 from makemore.training.targets import build_all, instantiate
 
@@ -60,9 +69,8 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     loggers = build_all("logger", config.logger, run_folder, Logger)
     state = read_state(run_folder) if config.resume is not None else None
     steps_taken = 0 if state is None else state[KEY]["steps_taken"]
-    if config.resume is not None:
-        go_back(run_folder, loggers, state)
-        log.info(f"resuming after {steps_taken:,} steps")
+    if state is not None:
+        config = replace(config, start_from=None)  # the state has the weights
     own: list[L.Callback] = []
     optimizer = None
     if not config.model.fitted:
@@ -74,6 +82,8 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
             own.append(Progress())
     with explain_lack_of_memory(config.model):
         data = read_data(config)
+        if state is not None:
+            check_documents(state, data.dataset)
         model = make_model(config, data.dataset, data.block_size)
         rows = config.data.batch_size or len(data.dataset.train)
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
@@ -109,6 +119,9 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         )
         trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
         with explain_failed_writes(run_folder):
+            if config.resume is not None:
+                go_back(run_folder, loggers, state)
+                log.info(f"resuming after {steps_taken:,} steps")
             fit(trainer, module, data, None if state is None else run_folder / STATE)
             # Written last: a run that has them needs nothing more.
             files.write_text(run_folder / METRICS, results.as_json())

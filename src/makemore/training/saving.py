@@ -21,6 +21,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from makemore import files
 from makemore.config.status import Status
+from makemore.data.dataset import Dataset
 from makemore.errors import UserError
 from makemore.files import STATE
 from makemore.models import model_file
@@ -114,6 +115,15 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"resume={folder}: its {STATE} is damaged, or of another version; delete it to begin the run again"
         ) from error
+
+
+def check_documents(state: dict[str, Any], data: Dataset) -> None:
+    """Raises UserError unless a run continues with the documents that it began with."""
+    if not torch.equal(state[KEY]["known"], data.known) or state[KEY]["held_out"] != data.held_out:
+        raise UserError(
+            f"{data.path} no longer holds the documents that this run began with; bring them back, or begin a new run "
+            "with start_from=RUN"
+        )
 
 
 def go_back(folder: Path, loggers: Sequence[Logger], state: dict[str, Any] | None) -> None:

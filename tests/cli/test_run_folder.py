@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from makemore.cli import run_folder
 from makemore.cli.run_folder import ClaimRunFolder, claim
 from makemore.errors import UserError
+from tests.helpers import refused
 
 
 def test_runs_that_start_together_never_share_a_folder(tmp_path: Path) -> None:
@@ -44,3 +46,13 @@ def test_folders_of_a_refused_run_are_removed_unless_they_hold_something_else(
     (run / "samples.txt").unlink()
     ClaimRunFolder.withdraw_run()
     assert [path.name for path in tmp_path.rglob("*")] == ["outputs", "mine.txt"]
+
+
+def test_a_folder_that_another_command_uses_is_not_withdrawn(tmp_path: Path) -> None:
+    lock = run_folder.lock_folder(tmp_path)
+    run_folder.ClaimRunFolder.made = [tmp_path]
+    with refused(tmp_path):
+        run_folder.lock_folder(tmp_path)
+    run_folder.ClaimRunFolder.withdraw_run()
+    assert tmp_path.exists()
+    lock.close()

@@ -40,17 +40,14 @@ def check_settings(nodes: DictConfig, folder: Path) -> None:
     Raises:
         UserError: a setting would make it a different run.
     """
-    began, now = (dict(_flatten(OmegaConf.to_container(OmegaConf.create(text)))) for text in _read(nodes, folder))
+    texts = (folder / CONFIG).read_text(encoding="utf-8"), dump(nodes)
+    began, now = (dict(_flatten(OmegaConf.to_container(OmegaConf.create(text)))) for text in texts)
     for key in began | now:
         if key.partition(".")[0] not in CHANGEABLE and began.get(key) != now.get(key):
             raise UserError(
                 f"{key}={now.get(key)} would make it a different run: {folder} has {key}={began.get(key)}; only keys "
                 "of logger and trainer, such as trainer.threads, and steps_per_execution can change"
             )
-
-
-def _read(nodes: DictConfig, folder: Path) -> tuple[str, str]:
-    return (folder / CONFIG).read_text(encoding="utf-8"), dump(nodes)
 
 
 def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

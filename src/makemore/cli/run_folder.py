@@ -155,6 +155,7 @@ def lock_folder(folder: Path) -> IO[str]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            ClaimRunFolder.made = []  # it is the other command's, and not to be withdrawn
             raise UserError(f"{folder} is in use: its command is still running; wait for its end, or stop it") from None
     return lock
 

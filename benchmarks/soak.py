@@ -1,6 +1,6 @@
 """Kill runs at random moments, resume them, and compare them with runs that nobody killed.
 
-    python -m benchmarks.soak [--kills 200] [--seed 1]
+    python -m benchmarks.soak [--kills 200] [--seed 1] [--together 2]
 
 Each of the settings below is trained once in peace. Then the same command is killed (SIGKILL) at a random moment,
 resumed with `resume=FOLDER`, killed again, and so on until it ends. Everything that both leave must be equal: the model
@@ -8,13 +8,17 @@ file, weights and optimizer of the last state, metrics but for times, `loss.png`
 """
 
 import argparse
+import itertools
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,30 +105,39 @@ def soak(folder: Path, overrides: tuple[str, ...], whole: float, chance: random.
     raise SystemExit(f"{folder}: never ended")
 
 
+def train_in_peace(place: Path, name: str) -> float:
+    """A run that nobody kills; returns its seconds."""
+    began = time.monotonic()
+    if start(place / name, *SETTINGS[name], f"hydra.run.dir={place / name}").wait() != 0:
+        raise SystemExit((place / f"{name}.log").read_text())
+    return time.monotonic() - began
+
+
 def main() -> None:
     """Prints a line for each run; writes results/soak.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--together", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
-    chance = random.Random(options.seed)
     kills, rows = 0, list[dict[str, Any]]()
-    with tempfile.TemporaryDirectory() as place:
-        seconds = {}
-        for name, overrides in SETTINGS.items():
-            began = time.monotonic()
-            if start(Path(place, name), *overrides, f"hydra.run.dir={Path(place, name)}").wait() != 0:
-                raise SystemExit(Path(place, f"{name}.log").read_text())
-            seconds[name] = time.monotonic() - began
-        while kills < options.kills:
-            name = list(SETTINGS)[len(rows) % len(SETTINGS)]
-            folder = Path(place, f"{name}-{len(rows)}")
-            killed = soak(folder, SETTINGS[name], seconds[name], chance)
-            different = compare(Path(place, name), folder)
-            kills += killed
-            rows.append({"settings": name, "kills": killed, "different": different})
-            result = ", ".join(different) or "equal"
-            print(f"{name:<10} killed {killed:>2} times   {result}   ({kills} kills)", flush=True)
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.together) as pool:
+        place = Path(temporary)
+        seconds = dict(zip(SETTINGS, pool.map(partial(train_in_peace, place), SETTINGS), strict=True))
+        for number in itertools.count():
+            if kills >= options.kills:
+                break
+            # Moments that do not depend on which run comes first.
+            chances = [random.Random(f"{options.seed} {number} {name}") for name in SETTINGS]
+            folders = [place / f"{name}-{number}" for name in SETTINGS]
+            killed = pool.map(soak, folders, SETTINGS.values(), seconds.values(), chances)
+            for name, folder, times in zip(SETTINGS, folders, killed, strict=True):
+                different = compare(place / name, folder)
+                kills += times
+                rows.append({"settings": name, "kills": times, "different": different})
+                result = ", ".join(different) or "equal"
+                print(f"{name:<10} killed {times:>2} times   {result}   ({kills} kills)", flush=True)
+                shutil.rmtree(folder)
     wrong = sum(bool(row["different"]) for row in rows)
     print(f"{len(rows)} runs, {kills} kills, {wrong} different")
     measuring.keep("soak", {"kills": kills, "runs": len(rows), "different": wrong, "rows": rows})

@@ -15,8 +15,8 @@ HOW = {
 }
 
 
-def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
-    """The text for `metrics.json`, and for the seconds from start to end, with data and figures."""
+def report(metrics: dict[str, Any], run_folder: Path, seconds: float, saving: float) -> str:
+    """The text for `metrics.json`, the seconds from start to end, and those of training spent on saving states."""
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
@@ -24,15 +24,16 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float) -> str:
     run_folder = files.shorten(run_folder)
     logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
-    rate = f" ({metrics['fit_seconds'] / steps * 1e6:.0f} µs a step)" if steps else ""
+    fit_seconds = metrics["fit_seconds"]
+    rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
     rows = [
         ("run", how),
         ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
         ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
-        ("time", f"{metrics['fit_seconds']:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
+        ("time", f"{fit_seconds:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
         ("folder", str(run_folder)),
     ]
-    next_commands = [f"tensorboard --logdir {shlex.quote(logs)}"]
+    next_commands = [f"tensorboard --host localhost --logdir {shlex.quote(logs)}"]
     if math.isfinite(metrics["best_dev_loss"]):
         next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
     rows += zip(("next", ""), next_commands, strict=False)

@@ -123,11 +123,12 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
                 go_back(run_folder, loggers, state)
                 log.info(f"resuming after {steps_taken:,} steps")
             fit(trainer, module, data, None if state is None else run_folder / STATE)
+            saving = save_state.seconds
             # Written last: a run that has them needs nothing more.
             files.write_text(run_folder / METRICS, results.as_json())
             if module.status is Status.finished:
                 save_state.save(trainer, module)
-    log.info(report(results.metrics, run_folder, time.perf_counter() - started))
+    log.info(report(results.metrics, run_folder, time.perf_counter() - started, saving))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics

@@ -59,7 +59,7 @@ class SaveState(Checkpoint):
 
     def __init__(self, every: float) -> None:
         self.every = every
-        self.seconds = 0.0  # spent on it
+        self.seconds = 0.0  # of training, spent on it
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._last = time.monotonic()
@@ -74,6 +74,12 @@ class SaveState(Checkpoint):
         # At the end the state of before stays until the run has left everything.
         if pl_module.is_at_evaluation() and pl_module.steps_taken < pl_module.steps:
             self.save(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.seconds = state_dict["seconds"]
 
     def save(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Writes the state, unless the run has diverged: then the last good one stays."""

@@ -138,6 +138,7 @@ def test_a_model_whose_output_has_another_shape_is_refused_before_training(
         ("float())", "float()) / []"),
         ("float())", "float()).detach()"),
         ("float())", "float()).double()"),
+        ("contexts.float()", "contexts.float() - contexts.float().mean(0)"),  # rows that depend on those beside them
     ],
 )
 def test_an_error_in_a_models_code_is_met_before_training_and_names_its_file(

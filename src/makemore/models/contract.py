@@ -19,7 +19,7 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
     path, shape = registry.FOLDER / model.config.name / "model.py", (len(contexts), model.vocabulary)
     with GlobalGenerator(0), registry.name_file(path):
         with torch.inference_mode(), evaluating(model):
-            logits = model(contexts)
+            logits, last = model(contexts), model(contexts[-1:])
         if not isinstance(logits, Tensor) or logits.shape != shape or logits.dtype != torch.float32:
             given = type(logits).__name__
             if isinstance(logits, Tensor):
@@ -27,6 +27,11 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
             raise UserError(
                 f"{path}: forward must return torch.float32 of shape {shape}, a row for each context and a column for "
                 f"each token, but returned {given}"
+            )
+        if not torch.allclose(logits[-1:], last, rtol=1e-3, atol=1e-4):
+            raise UserError(
+                f"{path}: forward gives a context other logits alone than in a minibatch; a row must not depend on the "
+                "rows beside it (torch.nn.GRU and others need batch_first=True)"
             )
         copy.deepcopy(model).train().loss_and_gradients(contexts, targets)
         with torch.device("meta"):

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,14 @@ def script_in(folder: Path) -> Script:
         )
 
     return run
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Waits until a condition holds; fails after two minutes."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Run:

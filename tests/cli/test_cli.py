@@ -5,14 +5,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from makemore.cli import main as cli
-from tests.helpers import ROOT, Script, script_in
+from tests.helpers import ROOT, Script, script_in, wait_for
 from tests.models.test_model_file import saved as saved_model
 
 
@@ -125,9 +124,7 @@ def interrupted_once_there(
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while not list(folder.rglob(pattern)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: list(folder.rglob(pattern)))
     process.send_signal(by)
     printed, _ = process.communicate(timeout=120)
     return process.returncode, printed

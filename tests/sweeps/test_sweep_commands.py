@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ from omegaconf import OmegaConf
 
 from makemore.cli import main as cli
 from makemore.models import model_file
-from tests.helpers import QUIET, ROOT, Script
+from tests.helpers import QUIET, ROOT, Script, wait_for
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -67,6 +65,13 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     ]
     after = kept(folder)
     assert before.items() <= after.items() and len(after) == 4
+
+
+def test_a_mistake_that_only_a_run_meets_is_one_sentence_too(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "steps=5,6", "hydra.job_logging.version=7", *QUIET)
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    errors = [path.read_text() for path in tmp_path.rglob("error.txt")]
+    assert len(errors) == 2 and all(error.count("\n") == 1 and "hydra.job_logging" in error for error in errors)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, cli.INTERRUPTED), (signal.SIGTERM, cli.TERMINATED)])
@@ -217,13 +222,6 @@ def test_a_run_whose_process_is_killed_has_failed_and_one_that_is_terminated_is_
     rows = {row["status"]: row["error"] for row in table(tmp_path)}
     assert rows.keys() == {"failed", "interrupted"}
     assert "signal 9" in rows["failed"] and not rows["interrupted"]  # the latter has saved its state
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def running_child(parent: int, others: list[int]) -> int:

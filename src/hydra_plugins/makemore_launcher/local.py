@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
 from makemore.cli.imports import heavy_imports
+from makemore.cli.mistakes import explain_builtin
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
@@ -65,10 +66,15 @@ class LocalLauncher(JobLauncher):
     def _run(self, config: DictConfig) -> Any:
         # The lock of the parent's progress line may have been held when this process was forked.
         tqdm.set_lock(threading.RLock())
-        return run_job(
-            hydra_context=self.hydra_context,
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        ).return_value
+        try:
+            return run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            ).return_value
+        except Exception as error:  # Hydra's, before the run began
+            if (sentence := explain_builtin(error, str(config.hydra.job.config_name))) is None:
+                raise
+            raise UserError(sentence) from error

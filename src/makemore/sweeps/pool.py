@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from makemore.config.status import Status
-from makemore.errors import Terminated
+from makemore.errors import Terminated, UserError
 
 # Characters kept of what a killed process had printed.
 LAST_WORDS = 2000
@@ -99,8 +99,10 @@ def _call_in_child(call: Callable[[], Any], sender: Connection, output: int, int
         sender.send((call(), None))
     except KeyboardInterrupt:
         sender.send((None, Status.interrupted))
-    except BaseException:
-        sender.send((None, traceback.format_exc()))
+    except UserError as error:
+        sender.send((None, str(error)))
+    except BaseException as error:
+        sender.send((None, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
 
 
 def _end_with_parent() -> None:

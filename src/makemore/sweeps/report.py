@@ -84,7 +84,7 @@ def _summarize(folder: Path, runs: Sequence[Run], written: str) -> str:
         rows.append(("best", f"python sample.py checkpoint={shlex.quote(str(folder / runs[0].folder))}"))
     elif Status.diverged in counts:
         rows.append(("hint", "no run finished with a finite dev loss; try a smaller schedule.lr"))
-    rows.append(("look", f"tensorboard --logdir {shlex.quote(str(folder))}"))
+    rows.append(("look", f"tensorboard --host localhost --logdir {shlex.quote(str(folder))}"))
     if any(run.asked and run.status not in ENDED for run in runs):
         rows.append(("resume", f"python train.py -m resume_sweep={shlex.quote(str(folder))}"))
     return "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"

@@ -11,6 +11,7 @@ try:
     from makemore.cli.imports import heavy_imports
     from makemore.cli.run_folder import refusing
     from makemore.config import compose
+    from makemore.config.schema import EvaluateConfig
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -25,7 +26,7 @@ compose.register()
 def evaluate(nodes: DictConfig) -> None:
     """Prints losses in nats per character."""
     with refusing():
-        settings = compose.check_evaluate(nodes)
+        settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
             from makemore.inference import evaluation
             from makemore.models import model_file

@@ -12,6 +12,7 @@ try:
     from makemore.cli.imports import heavy_imports
     from makemore.cli.run_folder import refusing
     from makemore.config import compose
+    from makemore.config.schema import SampleConfig
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -26,7 +27,7 @@ compose.register()
 def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
     with refusing():
-        settings = compose.check_sample(nodes)
+        settings = compose.check_use(nodes, SampleConfig)
         with heavy_imports():
             from makemore.errors import UserError, make_printable
             from makemore.inference import sampling

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,19 +81,23 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
             raise UserError(f"{argument!r} is not UTF-8; rename the file, or type the text in UTF-8")
         if re.fullmatch(r"(data|model|optimizer|schedule|trainer)=\[.*,.*\]", argument):  # Hydra would merge them
             raise UserError(f"{argument} is of the wrong type: it must be a single choice")
-    arguments = put_flags_first(arguments, config_name)
+    parsed = parse_flags(arguments, config_name)
+    # Hydra refuses `seed=1 -m steps=10,20`.
+    arguments = [*(each for each in arguments if each not in parsed.overrides), *parsed.overrides]
     if sweeps:
         return quote(resume.expand(command.expand(arguments)))
     if is_sweep(arguments):
         raise UserError(f"{config_name}.py takes no sweep (-m); call it once for each setting")
+    if parsed.config_name is not None:  # with another one Hydra writes files
+        raise UserError(f"--config-name={parsed.config_name} is of no use: {config_name}.py has one configuration")
     for argument in arguments:
         if argument.lstrip("+").startswith(("hydra.run.dir=", "hydra.output_subdir=")):
             raise UserError(f"{argument} is of no use: {config_name}.py writes no files; leave it out")
     return quote(arguments)
 
 
-def put_flags_first(arguments: list[str], config_name: str) -> list[str]:
-    """A command line with its settings last: Hydra refuses `seed=1 -m steps=10,20`.
+def parse_flags(arguments: list[str], config_name: str) -> Namespace:
+    """A command line as Hydra's own parser reads it; its settings are `overrides`.
 
     Raises:
         UserError: a flag is unknown, or its value is missing or wrong.
@@ -103,8 +108,7 @@ def put_flags_first(arguments: list[str], config_name: str) -> list[str]:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    settings = parser.parse_intermixed_args(arguments).overrides
-    return [*(each for each in arguments if each not in settings), *settings]
+    return parser.parse_intermixed_args(arguments)
 
 
 def terminate(*_: Any) -> NoReturn:

@@ -1,5 +1,6 @@
 """`resume=RUN`: a run continues in its own folder, with its own settings."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from makemore.errors import UserError
 from makemore.files import CONFIG
 
 KEY = "resume="
-# Settings that do not change what a run computes.
+# Settings that do not change what a run computes, and those among them that are groups.
 CHANGEABLE = ("logger", "resume", "steps_per_execution", "trainer")
+GROUPS = ("logger=", "trainer=")
 
 
 def expand(arguments: list[str]) -> list[str]:
@@ -27,11 +29,15 @@ def expand(arguments: list[str]) -> list[str]:
         return arguments
     if is_sweep(arguments):
         raise UserError(f"{KEY}{folder} continues a single run; to go on with a sweep use -m resume_sweep=FOLDER")
+    if named := next((each for each in arguments if each.lstrip("+").startswith("hydra.run.dir=")), None):
+        raise UserError(f"{named} cannot be set with {KEY}{folder}: a run continues in its own folder; leave it out")
     if not Path(folder, CONFIG).is_file():
         raise UserError(f"{KEY}{folder} is not a run's folder: it has no {CONFIG}; name one such as outputs/DATE/RUN")
     escaped = folder.replace("'", "\\'")
     own = [f"--config-dir={Path(folder).absolute()}", "--config-name=config", "hydra.output_subdir=null"]
-    return [*own, *arguments, f"hydra.run.dir='{escaped}'"]
+    # The run's configuration has no groups, but Hydra can add one.
+    added = [f"+{each}" if each.startswith(GROUPS) else each for each in arguments]
+    return [*own, *added, f"hydra.run.dir='{escaped}'"]
 
 
 def check_settings(nodes: DictConfig, folder: Path) -> None:
@@ -45,9 +51,14 @@ def check_settings(nodes: DictConfig, folder: Path) -> None:
     for key in began | now:
         if key.partition(".")[0] not in CHANGEABLE and began.get(key) != now.get(key):
             raise UserError(
-                f"{key}={now.get(key)} would make it a different run: {folder} has {key}={began.get(key)}; only keys "
-                "of logger and trainer, such as trainer.threads, and steps_per_execution can change"
+                f"{key}={_format(now.get(key))} would make it a different run: {folder} has "
+                f"{key}={_format(began.get(key))}; only logger, trainer and steps_per_execution can change"
             )
+
+
+def _format(value: Any) -> str:
+    """A value as the command line has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

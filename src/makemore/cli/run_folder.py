@@ -19,7 +19,7 @@ from makemore.errors import Refusal, UserError
 from makemore.files import CONFIG
 from makemore.models import registry
 from makemore.sweeps import command
-from makemore.sweeps.folder import COMMAND, list_texts, run_folders
+from makemore.sweeps.folder import COMMAND, HYDRA, list_texts, run_folders
 
 try:
     import fcntl
@@ -70,6 +70,7 @@ class ClaimRunFolder(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
             nodes = without_hydra(config)
+            check_output_subdir(config, HYDRA, None)
             settings = compose.check_run(nodes, registry.config_of)
             if settings.resume is None:
                 with heavy_imports():
@@ -83,6 +84,7 @@ class ClaimRunFolder(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
+            check_output_subdir(config, HYDRA)
             # Unresolved: a run's own name is known only where it runs.
             subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
             if subdir != SUBDIR:
@@ -123,7 +125,7 @@ class ClaimRunFolder(Callback):
 
     def _claim(self, config: DictConfig, kind: str) -> Path:
         key = f"hydra.{kind}.dir="
-        by_hand = any(override.startswith(key) for override in list_texts(config.hydra.overrides.hydra))
+        by_hand = any(override.lstrip("+").startswith(key) for override in list_texts(config.hydra.overrides.hydra))
         folder = Path(config.hydra[kind].dir)
         if not (by_hand and kind == "sweep" and (folder / COMMAND).exists()):
             missing = [each for each in folder.parents if not os.path.exists(each)]  # noqa: PTH110 (Path's raises for odd names)
@@ -158,6 +160,12 @@ def lock_folder(folder: Path) -> IO[str]:
             ClaimRunFolder.made = []  # it is the other command's, and not to be withdrawn
             raise UserError(f"{folder} is in use: its command is still running; wait for its end, or stop it") from None
     return lock
+
+
+def check_output_subdir(config: DictConfig, *allowed: str | None) -> None:
+    """Raises UserError if Hydra would write its files anywhere else; a sweep finds its runs by them."""
+    if (subdir := config.hydra.output_subdir) not in allowed:
+        raise UserError(f"hydra.output_subdir={subdir or 'null'} cannot be set: it must be {HYDRA}; leave it out")
 
 
 def check_ranges(config: DictConfig) -> None:
@@ -208,4 +216,4 @@ def claim(path: Path, named_as: str | None) -> Path:
 
 def is_bare(folder: Path, *besides: str) -> bool:
     """Whether a folder holds no more than Hydra puts there before a run begins, and these."""
-    return all(path.name in (".hydra", "train.log", LOCK, *besides) for path in folder.iterdir())
+    return all(path.name in (HYDRA, "train.log", LOCK, *besides) for path in folder.iterdir())

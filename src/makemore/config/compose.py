@@ -8,7 +8,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -26,6 +26,7 @@ from makemore.config.schema import (
 )
 from makemore.errors import UnknownKeyError, UserError
 
+Use = TypeVar("Use", EvaluateConfig, SampleConfig)
 # What a number's limits mean.
 WITHIN = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 
@@ -119,35 +120,19 @@ def read_data(values: Mapping[str, Any]) -> DataConfig:
     return data
 
 
-def check_evaluate(nodes: DictConfig) -> EvaluateConfig:
-    """The settings of `evaluate.py`, every key present and within its limits.
+def check_use(nodes: DictConfig, schema: type[Use]) -> Use:
+    """The settings of `evaluate.py` or `sample.py`, every key present and within its limits.
 
     Raises:
         UserError: a key is missing or out of range.
     """
-    _require_schema(nodes, EvaluateConfig)
-    config: EvaluateConfig = _check(nodes)
-    _check_checkpoint(config.checkpoint)
-    if config.data is not None:
+    _require_schema(nodes, schema)
+    config: Use = _check(nodes)
+    if config.checkpoint == "":
+        raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
+    if isinstance(config, EvaluateConfig) and config.data is not None:
         _check_data(config.data)
     return config
-
-
-def check_sample(nodes: DictConfig) -> SampleConfig:
-    """The settings of `sample.py`, every key present and within its limits.
-
-    Raises:
-        UserError: a key is missing or out of range.
-    """
-    _require_schema(nodes, SampleConfig)
-    config: SampleConfig = _check(nodes)
-    _check_checkpoint(config.checkpoint)
-    return config
-
-
-def _check_checkpoint(checkpoint: str | None) -> None:
-    if checkpoint == "":
-        raise UserError("checkpoint= is empty; name a run's folder or a checkpoint, or leave it out for the newest run")
 
 
 def _require_schema(nodes: DictConfig, schema: type) -> None:

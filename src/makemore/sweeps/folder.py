@@ -22,7 +22,9 @@ from makemore.config.status import Status
 from makemore.files import METRICS
 
 COMMAND, ERROR = "multirun.yaml", "error.txt"
-OVERRIDES = Path(".hydra", "overrides.yaml")
+# Where Hydra writes what it composed, inside a run's folder.
+HYDRA = ".hydra"
+OVERRIDES = Path(HYDRA, "overrides.yaml")
 
 
 def run_folders(folder: Path) -> list[Path]:

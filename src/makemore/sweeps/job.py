@@ -13,12 +13,12 @@ from makemore import files
 from makemore.config.compose import dump
 from makemore.config.status import ENDED
 from makemore.files import CONFIG, STATE
-from makemore.sweeps.folder import ERROR, OVERRIDES, loss_of, read_metrics
+from makemore.sweeps.folder import ERROR, HYDRA, OVERRIDES, loss_of, read_metrics
 
 log = logging.getLogger(__name__)
 
 # What Hydra has put into a run's folder before the run begins.
-PREPARED = (".hydra", "train.log")
+PREPARED = (HYDRA, "train.log")
 
 
 def run(

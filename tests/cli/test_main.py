@@ -1,6 +1,16 @@
+import errno
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from makemore.cli import main as cli
 from makemore.cli.main import read_arguments
+from makemore.cli.run_folder import ClaimRunFolder, OpenSweep
+from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -13,3 +23,29 @@ from makemore.cli.main import read_arguments
 )
 def test_flags_may_stand_anywhere(typed: list[str], read: list[str]) -> None:
     assert read_arguments(typed, "train", sweeps=True) == read
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_file_system_that_takes_no_more_is_named_with_the_file(number: int) -> None:
+    sentence = cli.explain_full_disk(OSError(number, "why", "a/file"))
+    assert sentence is not None and "a/file" in sentence and "why" in sentence
+    assert cli.explain_full_disk(OSError(errno.ENOENT, "why", "a/file")) is None
+
+
+def test_a_sweep_whose_folder_was_deleted_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = OpenSweep(tmp_path / "gone", frozenset(), None, io.StringIO())
+    monkeypatch.setattr(ClaimRunFolder, "sweep", sweep)
+    assert str(tmp_path / "gone") in cli.conclude()
+
+
+def test_sigterm_while_libraries_are_loaded_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "train.py")]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "torch." in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == cli.TERMINATED and errors.endswith("terminated\n") and "Traceback" not in errors
+    assert not list(tmp_path.iterdir())

@@ -117,6 +117,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py -m steps=5,6 hydra.output_subdir=null", ["hydra.output_subdir=null", ".hydra"]),
         ("train.py resume=x hydra.run.dir=y", ["hydra.run.dir=y", "resume=x"]),
         ("train.py hydra.job_logging.version=7", ["hydra.job_logging", "7"]),
+        ("train.py model=wavenet data.block_size=4 data.batch_size=1", ["data.batch_size=1", "model=wavenet"]),
+        ("train.py model=mixture model.members=[]", ["model.members=[]", "[RUN,RUN]"]),
         ("train.py trainer=gpu", ["trainer=gpu", "trainer=cpu"]),
         ("train.py data.overfit=99999", ["data.overfit=99999", "32178"]),
         ("train.py model.emb_dim=9223372036854775808", ["model.emb_dim=9223372036854775808", "1,000,000,000,000"]),

@@ -15,6 +15,11 @@ def test_step_is_the_lectures_two_rates() -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
 
 
+def test_step_drops_at_a_whole_step_though_shares_are_rounded() -> None:
+    assert 0.29 * 100 < 29
+    assert [schedule.step(at, steps=100, lr=1.0, drop_at=0.29, factor=0.5) for at in (28, 29)] == [1.0, 0.5]
+
+
 @given(STEPS)
 def test_constant_never_changes(steps: int) -> None:
     assert {schedule.constant(at, steps=steps, lr=0.3) for at in range(steps)} == {0.3}

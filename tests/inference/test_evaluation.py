@@ -92,9 +92,18 @@ def test_documents_of_which_none_is_known_are_refused_with_their_characters(
         measure_documents(trained, read_data(describe(trained, tmp_path / "others.txt")))
 
 
-def test_a_split_that_has_changed_since_training_is_refused(trained: TrainedModel, few_names: Path) -> None:
-    few_names.write_text(few_names.read_text().replace("mila", "lima"))
-    split._read.clear()
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_a_split_that_has_changed_since_training_is_refused(
+    trained: TrainedModel, few_names: Path, changed: int
+) -> None:
+    data = read_data(trained.data)
+    before = split.read_documents(data).parts
+    names = few_names.read_text().split("\n")
+    for place in range(len(names)):
+        few_names.write_text("\n".join([*names[:place], "lemma", *names[place + 1 :]]))
+        split._read.clear()
+        if split.read_documents(data).parts[changed] != before[changed]:
+            break
     with refused(few_names, "data.path=FILE"):
         measure_documents(trained, None)
 

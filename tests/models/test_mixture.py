@@ -114,6 +114,8 @@ def test_a_mixture_of_runs_beats_each_of_them_and_its_checkpoint_stands_by_itsel
 def test_given_weights_are_taken(train: Train, members: list[Run]) -> None:
     alone = train("model=mixture", named(members), "model.weights=[0,2]", *QUIET)
     assert alone.metrics["dev_loss"] == pytest.approx(members[1].metrics["dev_loss"], abs=1e-5)
+    probabilities = model_file.load(alone.folder).logits(torch.randint(27, (50, 4), generator=seeded())).exp()
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(50), check_dtype=False)
 
 
 def test_members_that_do_not_belong_together_are_refused(train: Train, members: list[Run], few_names: Path) -> None:

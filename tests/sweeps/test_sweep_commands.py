@@ -67,6 +67,14 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert before.items() <= after.items() and len(after) == 4
 
 
+def test_a_glob_stands_for_the_choices_of_a_group(script: Script, tmp_path: Path) -> None:
+    command = ("model=glob(*,exclude=[mixture,wavenet])", "data.block_size=1", "steps=5", *QUIET)
+    done = script("train.py", "-m", *command, "hydra.sweep.dir=s")
+    assert done.returncode == 0, done.stderr
+    assert folders(tmp_path / "s") == {"model=bigram", "model=mlp", "model=ngram"}
+    assert {row["model"] for row in table(tmp_path)} == {"bigram", "mlp", "ngram"}
+
+
 def test_a_mistake_that_only_a_run_meets_is_one_sentence_too(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "steps=5,6", "hydra.job_logging.version=7", *QUIET)
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr

@@ -84,6 +84,10 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     parsed = parse_flags(arguments, config_name)
     # Hydra refuses `seed=1 -m steps=10,20`.
     arguments = [*(each for each in arguments if each not in parsed.overrides), *parsed.overrides]
+    if parsed.experimental_rerun is not None:  # it would run code from a pickle
+        raise UserError(
+            "--experimental-rerun is not supported; to repeat a run use --config-dir RUN --config-name config"
+        )
     if sweeps:
         return quote(resume.expand(command.expand(arguments)))
     if is_sweep(arguments):

@@ -91,8 +91,8 @@ def explain_builtin(error: Exception, config_name: str) -> str | None:  # noqa: 
             return "-m, --cfg and --info go one at a time; to see the configuration leave out -m"
         case ValueError() | TypeError() if "optuna" in raised_in.parts:
             return f"sweep=optuna: {text.splitlines()[0]}"
-        case ValueError() if raised_in.parts[-2:] == ("logging", "config.py"):
-            return f"hydra.job_logging: {text}"
+        case ValueError() | TypeError() if raised_in.parent.name == "logging":
+            return f"hydra.job_logging or hydra.verbose: {text}"
         case AssertionError() if "Unexpected type for root: NoneType" in text:
             return "a key was set in a part that has none; choose the part first, such as data=text data.path=FILE"
         case ValueError() | TypeError() if raised_in.name == "defaults_list.py":  # a group's value is no name

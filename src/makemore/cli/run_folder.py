@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
-from hydra.core.override_parser.types import RangeSweep
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, RangeSweep
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -92,15 +94,16 @@ class ClaimRunFolder(Callback):
                 raise UserError(f"hydra.sweep.subdir={subdir} cannot be set for a sweep: {named}")
             if (trials := config.hydra.sweeper.get("n_trials", 1)) < 1:
                 raise UserError(f"hydra.sweeper.n_trials={trials} is out of range: it must be at least 1")
-            check_ranges(config)
+            task = check_sweeps(list_texts(config.hydra.overrides.task))
             folder = self._claim(config, "sweep")
             lock = lock_folder(folder)
         written = folder / COMMAND
         before = frozenset(run.name for run in run_folders(folder))
         earlier = written.read_text(encoding="utf-8") if written.exists() else None
         ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
-        constant = command.list_constant_keys(list_texts(config.hydra.overrides.task), folder)
+        constant = command.list_constant_keys(task, folder)
         with read_write(config), open_dict(config):
+            config.hydra.overrides.task = task
             # Each job is composed from this list and its own.
             config.hydra.overrides.hydra += [
                 command.set_key(command.DIR, str(folder)),
@@ -168,11 +171,25 @@ def check_output_subdir(config: DictConfig, *allowed: str | None) -> None:
         raise UserError(f"hydra.output_subdir={subdir or 'null'} cannot be set: it must be {HYDRA}; leave it out")
 
 
-def check_ranges(config: DictConfig) -> None:
-    """Raises UserError for a range of a sweep that never ends."""
-    for each in command.parse(list_texts(config.hydra.overrides.task)):
-        if isinstance(swept := each.value(), RangeSweep) and swept.step == 0:
-            raise UserError(f"{each.input_line}: a range's step must not be 0")
+def check_sweeps(overrides: list[str]) -> list[str]:
+    """A sweep's overrides, with the choices in place of `model=glob(*)`, so that the record needs no groups.
+
+    Raises:
+        UserError: a range never ends, or nothing matches a glob.
+    """
+    checked = []
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    for each in parser.parse_overrides(overrides):
+        text, swept = str(each.input_line), each.value()
+        if isinstance(swept, RangeSweep) and swept.step == 0:
+            raise UserError(f"{text}: a range's step must not be 0")
+        if isinstance(swept, Glob):
+            choices = ",".join(each.sweep_string_iterator())
+            if not choices:
+                raise UserError(f"{text} matches nothing; a glob is for the choices of a group, such as model=glob(*)")
+            text = f"{each.get_key_element()}={choices}"
+        checked.append(text)
+    return checked
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

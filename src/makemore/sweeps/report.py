@@ -53,7 +53,7 @@ def describe_failures(runs: Sequence[Run]) -> str:
     named = []
     for run in failed[:MOST_NAMED]:
         settings = ",".join(f"{key}={run.overrides[key]}" for key in keys if key in run.overrides)
-        named.append(f"{settings}: {run.error or run.status}")
+        named.append(f"{settings or run.folder}: {run.error or run.status}")
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
     return f"{len(failed)} of {len(asked)} runs did not end: {'; '.join(named)}{more}"
 

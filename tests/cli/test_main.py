@@ -11,6 +11,7 @@ from makemore.cli import main as cli
 from makemore.cli.main import read_arguments
 from makemore.cli.run_folder import ClaimRunFolder, OpenSweep
 from tests.helpers import ROOT
+from tests.sweeps.made import ended_run
 
 
 @pytest.mark.parametrize(
@@ -32,10 +33,15 @@ def test_a_file_system_that_takes_no_more_is_named_with_the_file(number: int) ->
     assert cli.explain_full_disk(OSError(errno.ENOENT, "why", "a/file")) is None
 
 
-def test_a_sweep_whose_folder_was_deleted_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = OpenSweep(tmp_path / "gone", frozenset(), None, io.StringIO())
-    monkeypatch.setattr(ClaimRunFolder, "sweep", sweep)
-    assert str(tmp_path / "gone") in cli.conclude()
+def test_a_sweep_whose_folder_was_deleted_says_so_and_reports_what_came_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "gone"
+    monkeypatch.setattr(ClaimRunFolder, "sweep", OpenSweep(folder, frozenset(), None, io.StringIO()))
+    assert str(folder) in cli.conclude()
+    ended_run(folder, "steps=5", best_dev_loss=2.5)  # a later run has made it anew
+    assert str(folder) in cli.conclude()
+    assert "2.5" in capsys.readouterr().out
 
 
 def test_sigterm_while_libraries_are_loaded_leaves_nothing(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_folders_of_a_refused_run_are_removed_unless_they_hold_something_else(
     assert [path.name for path in tmp_path.rglob("*")] == ["outputs", "mine.txt"]
 
 
+def test_a_folder_that_is_gone_need_not_be_withdrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClaimRunFolder, "made", [tmp_path / "gone", tmp_path])
+    ClaimRunFolder.withdraw_run()
+    assert tmp_path.is_dir()
+
+
 def test_a_folder_that_another_command_uses_is_not_withdrawn(tmp_path: Path) -> None:
     lock = run_folder.lock_folder(tmp_path)
     run_folder.ClaimRunFolder.made = [tmp_path]

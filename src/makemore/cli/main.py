@@ -21,7 +21,7 @@ from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder
 from makemore.errors import Refusal, Terminated, UserError, make_printable
 from makemore.sweeps import command, report
-from makemore.sweeps.folder import run_folders
+from makemore.sweeps.folder import COMMAND, run_folders
 
 # What shells give a command that Ctrl-C or SIGTERM ended.
 INTERRUPTED, TERMINATED = 130, 143
@@ -141,12 +141,15 @@ def check_working_directory() -> None:
 def conclude() -> str:
     """Reports on this process's sweep, if it has one; returns a message if runs, or all of it, are without a result."""
     sweep = ClaimRunFolder.sweep
-    if sweep is not None and not sweep.folder.is_dir():
-        return f"the sweep's folder {sweep.folder} has been deleted"
-    if sweep is None or not run_folders(sweep.folder):
+    if sweep is None:
         return ""
+    there = (sweep.folder / COMMAND).exists()
+    deleted = "" if there else f"the sweep's folder {sweep.folder} has been deleted, with the runs that it had"
+    if not run_folders(sweep.folder):
+        return deleted
     try:
-        return report.describe_failures(report.report(sweep.folder, sweep.before))
+        failures = report.describe_failures(report.report(sweep.folder, sweep.before))
+        return deleted or failures
     except KeyboardInterrupt as interruption:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
         sys.exit(choose_code(interruption))

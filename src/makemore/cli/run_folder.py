@@ -115,7 +115,7 @@ class ClaimRunFolder(Callback):
     @classmethod
     def withdraw_run(cls) -> None:
         """Removes the folder of a run that was refused before it left anything."""
-        if cls.sweep is None and cls.made and is_bare(cls.made[0], CONFIG):
+        if cls.sweep is None and cls.made and cls.made[0].is_dir() and is_bare(cls.made[0], CONFIG):
             cls.remove()
 
     @classmethod

@@ -56,6 +56,15 @@ def test_a_run_continues_with_another_trainer_and_logger_and_then_has_ended(scri
     assert json.loads((killed / "metrics.json").read_text()) == metrics
 
 
+@pytest.mark.parametrize("name", ["run", 'say "hi"', "it's", "a b", "a=b,c"])
+@pytest.mark.parametrize("quotes", ["", "'", '"'])
+def test_a_folder_of_any_name_is_found_with_or_without_quotes(tmp_path: Path, name: str, quotes: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "config.yaml").touch()
+    arguments = expand([f"resume={quotes}{tmp_path / name}{quotes}"])
+    assert f"--config-dir={tmp_path / name}" in arguments
+
+
 def test_a_folder_without_a_run_and_a_sweep_are_refused(tmp_path: Path) -> None:
     with refused(f"resume={tmp_path}", "config.yaml"):
         expand([f"resume={tmp_path}"])

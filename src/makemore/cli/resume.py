@@ -11,6 +11,7 @@ from makemore.cli.arguments import is_sweep
 from makemore.config.compose import dump
 from makemore.errors import UserError
 from makemore.files import CONFIG
+from makemore.sweeps.command import unquote
 
 KEY = "resume="
 # Settings that do not change what a run computes, and those among them that are groups.
@@ -24,7 +25,7 @@ def expand(arguments: list[str]) -> list[str]:
     Raises:
         UserError: the folder is not a run's.
     """
-    folder = next((each.removeprefix(KEY).strip("\"'") for each in arguments if each.startswith(KEY)), "null")
+    folder = next((unquote(each.removeprefix(KEY)) for each in arguments if each.startswith(KEY)), "null")
     if folder == "null":
         return arguments
     if is_sweep(arguments):

@@ -1,6 +1,7 @@
 """What a sweep's command asks for: which runs, where each writes, and what `resume_sweep=FOLDER` stands for."""
 
 import itertools
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,11 @@ def set_key(key: str, text: str) -> str:
     return f"{key}='{escaped}'"
 
 
+def unquote(text: str) -> str:
+    """A value without the pair of quotes around it, if it has one."""
+    return text[1:-1] if re.fullmatch("'.*'|\".*\"", text) else text
+
+
 def expand(arguments: list[str]) -> list[str]:
     """A command line with `resume_sweep=FOLDER` replaced by that sweep's recorded command and `hydra.sweep.dir=FOLDER`.
 
@@ -97,7 +103,7 @@ def expand(arguments: list[str]) -> list[str]:
     typed = {_key_of(argument): argument for argument in arguments if _is_override(argument)}
     if RESUME not in typed:
         return arguments
-    folder = typed.pop(RESUME).partition("=")[2].strip("\"'")
+    folder = unquote(typed.pop(RESUME).partition("=")[2])
     if not (Path(folder) / COMMAND).exists():
         raise UserError(
             f"{RESUME}={folder} is not a sweep's folder: it has no {COMMAND}; name one such as "

@@ -45,6 +45,15 @@ def test_help_lists_keys_and_does_not_import_torch(name: str, key: str) -> None:
     assert " torch\n" not in done.stderr
 
 
+@pytest.mark.parametrize("mistake", ["model.hidden=0", "data.path=nowhere.txt"])
+def test_a_mistake_is_answered_without_torch(tmp_path: Path, mistake: str) -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), "data=text", "data.path=few.txt", mistake]
+    (tmp_path / "few.txt").write_text("emma")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f"error: {mistake}" in done.stderr
+    assert " torch\n" not in done.stderr
+
+
 def test_help_lists_every_choice(script: Script) -> None:
     lines = script("train.py", "--help").stdout.splitlines()
     for group in ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment", "sweep"):

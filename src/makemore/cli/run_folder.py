@@ -17,6 +17,7 @@ from makemore import files
 from makemore.cli import resume
 from makemore.cli.imports import heavy_imports
 from makemore.config import compose
+from makemore.data import corpus
 from makemore.errors import Refusal, UserError
 from makemore.files import CONFIG
 from makemore.models import registry
@@ -75,6 +76,7 @@ class ClaimRunFolder(Callback):
             check_output_subdir(config, HYDRA, None)
             settings = compose.check_run(nodes, registry.config_of)
             if settings.resume is None:
+                corpus.check(corpus.locate(settings.data))  # before libraries are loaded, which takes seconds
                 with heavy_imports():
                     from makemore.training.run import check
                 check(settings)

@@ -1,8 +1,10 @@
 """A text file becomes documents: one a line, stripped, none empty, none holding the boundary '.'."""
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from makemore.config.schema import DataConfig, Source
@@ -10,6 +12,7 @@ from makemore.errors import UserError
 from makemore.memory import check_memory
 
 BOUNDARY = "."
+WANTED = "name a UTF-8 text file, a document a line"
 BUNDLED = Path(__file__).parent / "bundled" / "names.txt"
 MAKEMORE_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -41,21 +44,34 @@ def locate(data: DataConfig) -> Path:
     return cached
 
 
+def check(path: Path) -> None:
+    """Raises UserError for what is not a file that can be read, without reading it."""
+    with explain_failed_reads(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"data.path={path} is a device or a pipe; {WANTED}")
+        if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
+            raise UserError(f"data.path={path} is empty; {WANTED}")
+        with path.open("rb"):
+            # As bytes and as text, then as strings and as ids with their positions.
+            check_memory(10 * path.stat().st_size, f"data.path={path}", "take a part of it")
+
+
+@contextlib.contextmanager
+def explain_failed_reads(path: Path) -> Iterator[None]:
+    """Turns an error of the file system into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"data.path={path} cannot be read: {error.strerror}; {WANTED}") from None
+
+
 def read(path: Path) -> list[str]:
     """The documents of a UTF-8 text file: its stripped lines, the empty ones left out. Raises UserError if unusable."""
-    wanted = "name a UTF-8 text file, a document a line"
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise UserError(f"data.path={path} is a device or a pipe; {wanted}")
-        if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
-            raise UserError(f"data.path={path} is empty; {wanted}")
-        # As bytes and as text, then as strings and as ids with their positions.
-        check_memory(10 * path.stat().st_size, f"data.path={path}", "take a part of it")
+    check(path)
+    with explain_failed_reads(path):
         raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"data.path={path} cannot be read: {error.strerror}; {wanted}") from None
     if b"\0" in raw:
-        raise UserError(f"data.path={path} is binary (it holds NUL bytes); {wanted}")
+        raise UserError(f"data.path={path} is binary (it holds NUL bytes); {WANTED}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,5 +1,5 @@
 # make train: set up what training needs, and train.   make test: set up the rest, and run every check.
-# make coverage: the tests, and which branches of src/ they reach; 95 % at least.
+# make coverage: the tests, and which lines and branches of src/ they do not reach.
 # make bench: a plain loop, plain Lightning and this project side by side; six minutes.
 PYTHON ?= python3
 BIN = .venv/bin

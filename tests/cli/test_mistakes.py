@@ -116,6 +116,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py -m 'steps=glob(*)'", ["steps=glob(*)", "group"]),
         ("train.py -m 'model=glob(z*)'", ["model=glob(z*)"]),
         ("train.py --experimental-rerun x", ["--experimental-rerun", "--config-dir"]),
+        ("train.py hydra.searchpath=[file:///nowhere]", ["hydra.searchpath", "/nowhere"]),
         ("train.py hydra.verbose=[makemore,7]", ["hydra.verbose", "string"]),
         ("train.py hydra.output_subdir=../..", ["hydra.output_subdir=../..", ".hydra"]),
         ("train.py -m steps=5,6 hydra.output_subdir=null", ["hydra.output_subdir=null", ".hydra"]),

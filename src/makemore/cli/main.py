@@ -37,6 +37,8 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     hydra_fixes.refuse_numbers_as_booleans()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
+    # Only a warning of Hydra's, though it is a folder that somebody named.
+    warnings.filterwarnings("error", "provider=hydra.searchpath", UserWarning)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Otherwise Hydra prints errors itself, over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"

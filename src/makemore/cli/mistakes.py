@@ -58,7 +58,7 @@ def explain(error: Exception, conf: Path, config_name: str) -> str | None:  # no
     match error:
         case UnknownKeyError():
             return explain_key(error.key, conf, config_name)
-        case UserError():
+        case UserError() | UserWarning():
             return str(error)
         case OverrideParseException():
             return (

@@ -24,7 +24,7 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float, saving: fl
     run_folder = files.shorten(run_folder)
     logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
-    fit_seconds = metrics["fit_seconds"]
+    fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
     rows = [
         ("run", how),

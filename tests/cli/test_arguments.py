@@ -19,6 +19,9 @@ from makemore.cli.arguments import is_sweep, quote
         ("prefix", "prefix"),
         ("steps=3", "steps=3"),
         ("checkpoint=null", "checkpoint=null"),
+        ("words=[zoë, null,a b]", 'words=["zoë","null","a b"]'),
+        ("words=['x','y z']", "words=['x','y z']"),
+        ("words=[]", "words=[]"),
     ],
 )
 def test_paths_and_parts_of_names_may_contain_any_character(typed: str, quoted: str) -> None:

@@ -108,7 +108,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py data.splits=0.8,0.1,0.1", ["data.splits=0.8,0.1,0.1", "[A,B]", "-m"]),
         ("train.py optimizer=adamw 'optimizer.betas=[[0.9],[0.9]]'", ["optimizer.betas=[[0.9],[0.9]]", "list"]),
         ("evaluate.py words=[[a]]", ["words=[[a]]", "list"]),
-        ("evaluate.py words=[a,null]", ["words[1]", "null"]),
+        ("evaluate.py 'words=[\"a\",null]'", ["words[1]", "null"]),
         ("train.py name=[1]", ["name=[1]", "text"]),
         ("train.py optimizer=[sgd,adamw]", ["optimizer=[sgd,adamw]", "single"]),
         ("train.py -m 'seed=range(1,2,0)'", ["seed=range(1,2,0)", "0"]),

@@ -16,7 +16,7 @@ def is_sweep(arguments: list[str]) -> bool:
 
 
 def quote(arguments: list[str]) -> list[str]:
-    """Quotes free texts and lists of paths, which may contain any character, as Hydra's grammar requires.
+    """Quotes free texts and lists of words or paths, which may contain any character, as Hydra's grammar requires.
 
     The folders of a sweep's runs have `=` and `,` in their names, and other paths blanks and brackets. In a sweep a
     comma separates values, so there quoting is up to the user.
@@ -29,6 +29,8 @@ def _quote_value(argument: str) -> str:
     is_null = value == "null" and key != "prefix"
     if key in FREE_TEXT and key != argument and not is_null and not re.fullmatch("'.*'|\".*\"", value):
         return f"{key}={_quote_text(value)}"
+    if key == "words" and re.fullmatch(r"\[[^][{}\"']+\]", value):
+        return f"words=[{','.join(_quote_text(word.strip()) for word in value[1:-1].split(','))}]"
     paths = _split_paths(value)
     return f"{key}=[{','.join(map(_quote_text, paths))}]" if paths else argument
 

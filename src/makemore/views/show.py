@@ -1,6 +1,7 @@
 """Where views put what they show: the run's folder and TensorBoard."""
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
-from matplotlib.image import imread
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.views import style
@@ -42,9 +43,13 @@ def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
     """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard."""
     path = folder(trainer) / f"{name}.png"
     style.save(figure, path)
+    png = path.read_bytes()
+    width, height = struct.unpack(">II", png[16:24])
+    # The file as it is: `add_image` would compress the picture again, and `add_figure` draw it again as well.
+    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
     for writer in writers(trainer):
-        # Half the time of `add_figure`, which draws the figure again.
-        writer.add_image(name, imread(path), pl_module.steps_taken, dataformats="HWC")
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        writer._get_file_writer().add_summary(summary, pl_module.steps_taken)  # type: ignore[no-untyped-call]
 
 
 def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:

@@ -33,6 +33,8 @@ class Job:
 class JobLauncher(Launcher):
     """A launcher that trains each run once, though a grid or a search may ask for it twice."""
 
+    composes_first = True  # all jobs before the first one starts: sweepers need not check them
+
     def __init__(self) -> None:
         self.progress: Progress | None = None
 

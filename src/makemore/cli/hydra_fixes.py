@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaul
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import ValidationError
 
@@ -42,7 +44,7 @@ def share_config_store() -> None:
 def compose_choices_once() -> None:
     """Keeps Hydra from reading and merging the same files again for every run of a sweep, when only values differ.
 
-    Composing a run's configuration takes 0.02 s instead of 0.09, and a sweep composes each twice.
+    Composing a run's configuration takes 0.02 s instead of 0.09.
     """
     find, merge = create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
     found: dict[Any, DefaultsList] = {}
@@ -67,6 +69,17 @@ def compose_choices_once() -> None:
 
     config_loader_impl.create_defaults_list = find_once  # type: ignore[attr-defined, assignment]
     ConfigLoaderImpl._compose_config_from_defaults_list = merge_once  # type: ignore[method-assign, assignment]
+
+
+def compose_runs_once() -> None:
+    """Keeps Hydra from composing runs only to check them, where the launcher composes all before it starts any."""
+    check = Sweeper.validate_batch_is_legal
+
+    def check_for_launcher(sweeper: Any, batch: Sequence[Sequence[str]]) -> None:
+        if not getattr(sweeper.launcher, "composes_first", False):
+            check(sweeper, batch)
+
+    Sweeper.validate_batch_is_legal = check_for_launcher  # type: ignore[method-assign, assignment]
 
 
 def refuse_numbers_as_booleans() -> None:

@@ -35,6 +35,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     hydra_fixes.accept_lazy_help()
     hydra_fixes.share_config_store()
     hydra_fixes.compose_choices_once()
+    hydra_fixes.compose_runs_once()
     hydra_fixes.refuse_numbers_as_booleans()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)

@@ -3,9 +3,14 @@ import copy
 from typing import Any
 
 import pytest
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from omegaconf import BooleanNode
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import BooleanNode, OmegaConf
 from omegaconf.errors import ValidationError
 
 from makemore.cli import hydra_fixes
@@ -51,6 +56,75 @@ def test_configurations_stay_independent_of_the_shared_store() -> None:
     first = composed()
     first.model.hidden = 7
     assert composed().model.hidden == 200
+
+
+def restore_composing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a test's end undo what fixes do to Hydra's composing."""
+    for owner, name in (
+        (config_loader_impl, "create_defaults_list"),
+        (ConfigLoaderImpl, "_compose_config_from_defaults_list"),
+        (Sweeper, "validate_batch_is_legal"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+
+
+COMMANDS = [
+    ["model.hidden=7", "steps=10"],
+    ["steps=20", "model.hidden=9"],
+    ["model=bigram", "seed=1"],
+    ["experiment=speedrun", "model.hidden=7"],
+    ["experiment=speedrun", "model.hidden=8", "schedule=step"],
+    ["~experiment", "model.hidden=7"],
+    ["model.hidden=big"],
+    ["model=nothing"],
+    ["nothing=1"],
+    ["model=[mlp]", "steps=3"],
+]
+
+
+def test_choices_composed_once_give_the_same_configurations_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore_composing(monkeypatch)
+
+    def describe(overrides: list[str]) -> str:
+        try:
+            return OmegaConf.to_yaml(composed(*overrides))
+        except HydraException as error:
+            return f"{error}\n{error.__cause__}"
+
+    before = [describe(each) for each in COMMANDS]
+    hydra_fixes.compose_choices_once()
+    for _ in range(2):
+        assert [describe(each) for each in COMMANDS] == before
+
+
+def test_the_files_of_the_same_choices_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore_composing(monkeypatch)
+    read, load = list[str](), ConfigRepository.load_config
+
+    def load_and_record(repo: ConfigRepository, config_path: str) -> Any:
+        read.append(config_path)
+        return load(repo, config_path)
+
+    monkeypatch.setattr(ConfigRepository, "load_config", load_and_record)
+    hydra_fixes.compose_choices_once()
+    composed("steps=10")
+    read.clear()
+    composed("steps=20", "seed=1")
+    assert read == ["train"]
+
+
+@pytest.mark.parametrize("composes_first", [True, False])
+def test_runs_are_checked_only_for_launchers_that_do_not_compose_all_of_them_first(
+    monkeypatch: pytest.MonkeyPatch, composes_first: bool
+) -> None:
+    restore_composing(monkeypatch)
+    checked: list[Any] = []
+    monkeypatch.setattr(Sweeper, "validate_batch_is_legal", lambda _, batch: checked.append(batch))
+    hydra_fixes.compose_runs_once()
+    launcher = argparse.Namespace(**{"composes_first": True} if composes_first else {})
+    sweeper: Any = argparse.Namespace(launcher=launcher)
+    Sweeper.validate_batch_is_legal(sweeper, [["seed=1"]])
+    assert checked == ([] if composes_first else [[["seed=1"]]])
 
 
 def test_no_number_is_true_or_false(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+import gc
+import importlib
+import sys
+
+import pytest
+
+from makemore.cli.imports import UNUSED, heavy_imports
+
+
+def test_libraries_that_no_run_uses_are_hidden_only_while_others_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNUSED:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    loaded = dict(sys.modules)
+    with pytest.raises(ZeroDivisionError), heavy_imports():
+        assert sys.modules["scipy.signal"].hamming is None
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("boto3")
+        raise ZeroDivisionError
+    assert sys.modules == loaded and gc.isenabled()
+
+
+def test_a_library_that_is_loaded_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", sys)
+    with heavy_imports():
+        assert sys.modules["boto3"] is sys
+    assert sys.modules["boto3"] is sys

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import measuring
+from makemore import machine
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
 from makemore.models.mlp.config import Init
@@ -68,7 +69,7 @@ def plain_python(count: int = 10_000_000) -> None:
 
 def gain(work: Callable[[], None]) -> float:
     """How many times as much one process a core does, in the same time, as one process."""
-    cores = pool.cores()
+    cores = machine.cores()
     one = measuring.seconds(lambda: list(pool.run_all([work], 1)))
     all_ = measuring.seconds(lambda: list(pool.run_all([work] * cores, cores)))
     return cores * one / all_
@@ -103,7 +104,7 @@ def main() -> None:
         ratio = statistics.median(row[name] / row["all cores"] for row in rows)
         print(f"all cores are {ratio:.2f} times as fast as {name}")
         medians[f"times as fast as {name}"] = round(ratio, 3)
-    measuring.keep("sweep", {"cores": pool.cores(), "settings": list(settings), "rounds": rows, "medians": medians})
+    measuring.keep("sweep", {"cores": machine.cores(), "settings": list(settings), "rounds": rows, "medians": medians})
 
 
 if __name__ == "__main__":

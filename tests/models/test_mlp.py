@@ -2,7 +2,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from makemore.data import corpus
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp.config import Init
 from makemore.training.distillation import mix_targets
@@ -76,6 +81,40 @@ def test_dropout_keeps_the_expected_share_and_the_mean() -> None:
     assert mask.shape == (500, 200)
     assert (mask == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert mask.mean().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [20, 200])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_gradients_with_bfloat16_products_are_within_one_percent(rows: int, dropout: bool) -> None:
+    names = corpus.read(corpus.BUNDLED)
+    windows = Windows.from_documents(names[:100], Vocabulary.from_documents(names), 4)
+    contexts, targets = windows.gather(torch.arange(rows))
+    p = mlp.initial(27, 4, 32, 256, Init.kaiming, seeded())
+    mask = mlp.dropout_mask(rows, p, 0.2) if dropout else None
+    exact, narrow = (mlp.Parameters(*map(torch.empty_like, p)) for _ in range(2))
+    loss = mlp.loss_and_gradients(p, contexts, targets, exact, mask)
+    assert mlp.loss_and_gradients(p, contexts, targets, narrow, mask, None, torch.bfloat16) == pytest.approx(
+        loss, rel=1e-3
+    )
+    for a, b in zip(narrow, exact, strict=True):
+        assert 0 < (a - b).norm() < 0.01 * b.norm()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 30))
+def test_merged_contexts_are_distinct_and_stand_for_all(vocabulary: int, block_size: int, rows: int) -> None:
+    contexts = torch.randint(vocabulary, (rows, block_size), generator=seeded())
+    distinct, which, repeats = mlp.merge_equal(contexts, vocabulary)
+    assert torch.equal(distinct[which], contexts)
+    assert len(distinct) == len(torch.unique(contexts, dim=0))
+    assert torch.equal(repeats.squeeze(1), torch.bincount(which))
+
+
+def test_contexts_too_long_to_be_numbered_are_not_merged() -> None:
+    contexts = torch.zeros(3, 20, dtype=torch.int64)
+    distinct, which, repeats = mlp.merge_equal(contexts, 27)
+    assert torch.equal(distinct, contexts)
+    assert which.tolist() == [0, 1, 2] and repeats.flatten().tolist() == [1, 1, 1]
 
 
 def test_distilled_targets_are_between_the_targets_and_the_teacher() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numba
 import numpy as np
@@ -40,7 +41,12 @@ def by_loops(p: mlp.Parameters, contexts: Tensor, targets: Tensor, gradients: ml
     return compiled.Network(p, gradients).loss_and_gradients(contexts, targets, *more)
 
 
-FORMS: list[Callable[..., Any]] = [mlp.loss_and_gradients, by_loops]
+def by_three_threads(p: mlp.Parameters, contexts: Tensor, targets: Tensor, out: mlp.Parameters, *more: Any) -> float:
+    with mock.patch.object(compiled, "ROWS_PER_THREAD", 1):
+        return compiled.Network(p, out, threads=3).loss_and_gradients(contexts, targets, *more)
+
+
+FORMS: list[Callable[..., Any]] = [mlp.loss_and_gradients, by_loops, by_three_threads]
 
 
 @pytest.mark.parametrize("compute", FORMS)
@@ -114,7 +120,9 @@ def errors(changed: list[Tensor], exact: list[Tensor]) -> list[float]:
 def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int | None, steps: int) -> None:
     """Against float64: rounding the weights is the largest error, and it is the same for both.
 
-    Where weights start at zero and nothing is rounded, up to 1e-6 of the update is left to the order of the sums.
+    Where weights start at zero and nothing is rounded, up to 1e-6 of the update is left to the order of the sums. After
+    20 steps at the highest rate, training has amplified any difference: over 40 draws the loops' error is 0.97 of the
+    closed form's on average, but for one draw the ratio is anything from 0.03 to 30, so that rate is left out there.
     """
     windows = bundled_windows()
     if rows is None:
@@ -133,7 +141,8 @@ def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int |
                 parameter.sub_(gradient, alpha=rate)
         return changes(p, start)
 
-    for rate in (0.0001, 0.1) if rows is None else (0.0001, 0.001, 0.01, 0.1):
+    rates = (0.0001, 0.1) if rows is None else (0.0001, 0.001, 0.01, 0.1)
+    for rate in rates[:-1] if steps == 20 else rates:
         p = in_float(start, torch.float32)
         compiled.Network(p, zeros_like(p)).descend(contexts, targets, [rate] * steps)
         exact = by_closed_form(torch.float64, rate)

@@ -70,14 +70,6 @@ def test_no_more_than_the_workers_run_at_a_time(tmp_path: Path) -> None:
     assert max(run_all([call] * 6, workers=2)[0].values()) == 2
 
 
-def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert pool.cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert pool.cores() == 7
-
-
 def test_what_a_call_returns_may_be_large() -> None:
     assert run_all([partial(bytes, 10**6)], workers=1)[0] == {0: bytes(10**6)}
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from makemore import machine
 from makemore.config.schema import Accelerator, TrainConfig
 from makemore.data.minibatches import CHUNK_BUDGET
 from makemore.models import registry
@@ -30,10 +31,42 @@ def test_the_lectures_network_runs_compiled_on_one_thread_a_thousand_steps_at_a_
     assert chosen() == Execution(Accelerator.cpu, 1, "compiled steps", 1000)
 
 
-def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_given() -> None:
+def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     size = ("model.hidden=3200", "data.batch_size=4096")
-    assert chosen(*size) == Execution(Accelerator.cpu, 1, "compiled steps", 1)
-    assert chosen(*size, "trainer.threads=8") == Execution(Accelerator.cpu, 8, "gradients in closed form", 1)
+    monkeypatch.setattr(machine, "most_threads", lambda: 4)
+    assert chosen(*size) == Execution(Accelerator.cpu, 4, "compiled steps", 1)
+    assert chosen(*size, "trainer.threads=8") == Execution(Accelerator.cpu, 8, "compiled steps", 1)
+
+
+@given(st.integers(1, 10**13), st.integers(1, 64))
+def test_threads_are_as_many_as_have_enough_to_do(operations: int, most: int) -> None:
+    threads = execution.choose_threads(operations, most)
+    assert 1 <= threads <= most
+    assert threads == 1 or operations / threads >= execution.PER_THREAD
+    assert threads == most or operations / (threads + 1) < execution.PER_THREAD
+
+
+def test_large_vocabularies_are_for_pytorchs_products() -> None:
+    config = check(composed("model.emb_dim=60", "data.batch_size=256", "data.block_size=5"))
+    words = registry.build(config.model, 18_000, 5)
+    assert execution.choose(config, words, 256).form == "gradients in closed form"
+
+
+def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "has_bfloat16", lambda **_: False)
+    with refused("trainer.precision=bf16", "float32"):
+        chosen("trainer.precision=bf16")
+    assert chosen("trainer.precision=float32").form == "compiled steps"
+
+
+def test_bfloat16_is_for_pytorchs_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "has_bfloat16", lambda **_: True)
+    assert chosen("trainer.precision=bf16").form == "gradients in closed form with bfloat16 products"
+    assert chosen("trainer.precision=bf16", "model=wavenet").form == "gradients by autograd with bfloat16 products"
+    with refused("trainer.precision=bf16", "model.gradients=compiled"):
+        chosen("trainer.precision=bf16", "model.gradients=compiled")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +135,7 @@ def test_work_is_estimated_without_the_memory_that_a_run_needs(size: str) -> Non
 
 
 def test_what_was_chosen_is_said_in_words() -> None:
-    for part in ("CPU", "1 thread", "compiled", "1,000 steps"):
+    for part in ("CPU", "1 thread", "compiled", "1,000 steps", "2.2 million operations"):
         assert part in str(chosen())
     for part in ("2 threads", "autograd", "1 step "):
         assert part in str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1"))

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
+from makemore import machine
 from makemore.cli.imports import heavy_imports
 from makemore.cli.mistakes import explain_builtin
 from makemore.config.schema import Accelerator
@@ -50,8 +51,11 @@ class LocalLauncher(JobLauncher):
                     job.work = execution.estimate_work(job.settings)
                     read_documents(job.settings.data)
         order = sorted(jobs, key=lambda job: job.work, reverse=True)
-        calls = [functools.partial(self._run, job.nodes) for job in order]
-        for number, loss, error in pool.run_all(calls, self._at_a_time(), waiting):
+        at_a_time = self._at_a_time()
+        # With fewer runs than cores, each has several.
+        threads = min(machine.most_threads(), max(1, machine.cores() // max(1, min(at_a_time, len(order)))))
+        calls = [functools.partial(self._run, job.nodes, threads) for job in order]
+        for number, loss, error in pool.run_all(calls, at_a_time, waiting):
             job = order[number]
             if error is not None and error != Status.interrupted:
                 leave_error(job.folder, error, job.overrides)
@@ -61,9 +65,10 @@ class LocalLauncher(JobLauncher):
         trainer = self.config.trainer
         if self.n_jobs is not None or trainer.accelerator is Accelerator.gpu:
             return self.n_jobs or 1
-        return max(1, pool.cores() // max(1, int(trainer.threads)))
+        return max(1, machine.cores() // max(1, int(trainer.threads or 1)))
 
-    def _run(self, config: DictConfig) -> Any:
+    def _run(self, config: DictConfig, threads: int) -> Any:
+        os.environ[machine.THREADS] = str(threads)
         # The lock of the parent's progress line may have been held when this process was forked.
         tqdm.set_lock(threading.RLock())
         try:

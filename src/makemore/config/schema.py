@@ -16,6 +16,13 @@ class Accelerator(Enum):
     gpu = "gpu"
 
 
+class Precision(Enum):
+    """The type of numbers in matrix products; weights, sums, loss and optimizer are always in float32."""
+
+    float32 = "float32"
+    bf16 = "bf16"
+
+
 class Source(Enum):
     names = "names"
     makemore = "makemore"
@@ -139,7 +146,8 @@ class TrainerConfig:
     """The machine that a run uses."""
 
     accelerator: Accelerator = MISSING
-    threads: int = number(at_least=1, at_most=1024)
+    threads: int | None = number(at_least=1, at_most=1024)
+    precision: Precision = MISSING
     progress_bar: bool = MISSING
     save_every: float = number(at_least=0)
 

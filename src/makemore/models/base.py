@@ -30,6 +30,7 @@ class LanguageModel(nn.Module):
     """
 
     cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
+    products: torch.dtype | None = None  # the type of matrix products in training steps; None for that of the weights
 
     def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
         super().__init__()
@@ -50,7 +51,9 @@ class LanguageModel(nn.Module):
         targets, as in distillation: the gradients are then those of the cross-entropy to these, and the loss returned
         is still the next token's.
         """
-        logits = self(contexts)  # (B, vocabulary)
+        with torch.autocast(contexts.device.type, self.products, enabled=self.products is not None):
+            logits = self(contexts)  # (B, vocabulary)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(logits, targets)
         objective = loss if soft is None else F.cross_entropy(logits, soft)
         self.zero_grad()

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.config.compose import file_name
 from makemore.errors import UserError
-from makemore.sweeps import pool
+from makemore.machine import cores
 from makemore.sweeps.folder import COMMAND, list_texts, read_overrides, run_folders
 
 RESUME, DIR = "resume_sweep", "hydra.sweep.dir"
@@ -23,7 +23,7 @@ EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 
 def register() -> None:
     """Makes known the resolvers that the configurations of sweeps use."""
-    for resolver in (run_name, count_runs, pool.cores):
+    for resolver in (run_name, count_runs, cores):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 

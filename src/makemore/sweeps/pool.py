@@ -29,11 +29,6 @@ STOPPING = "\nstopping: running runs still evaluate and save; Ctrl-C again stops
 Child = tuple[int, Any, IO[bytes]]
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_all(
     calls: Sequence[Callable[[], Any]], workers: int, waiting: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, Any, str | None]]:

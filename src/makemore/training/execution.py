@@ -6,11 +6,12 @@ Except for rounding, it does not change what is learned.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from makemore.config.schema import Accelerator, TrainConfig
+from makemore import machine
+from makemore.config.schema import Accelerator, Precision, TrainConfig
 from makemore.data.minibatches import CHUNK_BUDGET
 from makemore.errors import UserError
 from makemore.models import registry
@@ -18,6 +19,8 @@ from makemore.models.base import LanguageModel
 
 # Operations in a step above which a GPU should pay for launching 20 kernels. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
+# Operations in a step that make a thread worth waiting for: `python -m benchmarks.forms`.
+PER_THREAD = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9
 MOST_STEPS = 1000
@@ -29,12 +32,13 @@ class Execution:
     threads: int  # of PyTorch
     form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
     steps_per_execution: int  # the most optimizer steps in one call
+    why: str = field(default="", compare=False)  # the size that decided, in words
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         where = f"{self.accelerator.value.upper()}, {threads}"
         steps = "1 step" if self.steps_per_execution == 1 else f"{self.steps_per_execution:,} steps"
-        return f"{where}, {self.form}, {steps} in a call" if self.form else where
+        return f"{where}, {self.form}, {steps} in a call ({self.why})" if self.form else where
 
 
 @dataclass(frozen=True)
@@ -87,27 +91,53 @@ def require_gpu(accelerator: Accelerator) -> None:
         raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
 
 
+def has_bfloat16(*, on_gpu: bool) -> bool:
+    """Whether the GPU, or PyTorch's library of products on this processor, multiplies numbers in bfloat16."""
+    return bool(torch.cuda.is_bf16_supported() if on_gpu else torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def choose_threads(operations: int, cores: int) -> int:
+    """Threads for steps of so many operations: each must have enough to do, since all wait for the slowest."""
+    return max(1, min(cores, operations // PER_THREAD))
+
+
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
     """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
     `single_steps` asks for one step in a call unless the configuration says otherwise. Other GPUs than CUDA's lack
-    float64, in which losses are summed. Raises UserError if a GPU is asked for and none can be used.
+    float64, in which losses are summed. Raises UserError if a GPU or bfloat16 is asked for and cannot be used.
     """
-    accelerator, threads = config.trainer.accelerator, config.trainer.threads
+    accelerator = config.trainer.accelerator
     if accelerator is Accelerator.gpu and model.cpu_only:
         raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"trainer=gpu: {model.cpu_only}")
     require_gpu(accelerator)
     if config.model.fitted:
-        return Execution(Accelerator.cpu, threads, "", 1)
+        return Execution(Accelerator.cpu, config.trainer.threads or 1, "", 1)
     operations = max(1, model.operations(rows))
     on_gpu = accelerator is Accelerator.gpu
     if accelerator is Accelerator.auto:
         on_gpu = operations >= GPU_FROM and not model.cpu_only and torch.cuda.is_available()
+    if config.trainer.precision is Precision.bf16:
+        if not has_bfloat16(on_gpu=on_gpu):
+            raise UserError("trainer.precision=bf16: this processor cannot multiply in bfloat16; use float32")
+        model.products = torch.bfloat16
+    threads = config.trainer.threads or (1 if on_gpu else choose_threads(operations, machine.most_threads()))
     form = model.choose_form(rows, on_gpu, threads)
+    if model.products is not None:
+        form += " with bfloat16 products"
     fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
     affordable = max(1, CHUNK_BUDGET // (rows * model.block_size))
     steps = min(config.steps_per_execution or fastest, affordable)
-    return Execution(Accelerator.gpu if on_gpu else Accelerator.cpu, threads, form, steps)
+    why = f"{in_words(operations)} operations a step"
+    return Execution(Accelerator.gpu if on_gpu else Accelerator.cpu, threads, form, steps, why)
+
+
+def in_words(operations: int) -> str:
+    """1234567 as '1.2 million'."""
+    for size, name in ((10**9, " billion"), (10**6, " million"), (10**3, " thousand")):
+        if operations >= size:
+            return f"{operations / size:.2g}{name}" if operations < 100 * size else f"{operations / size:,.0f}{name}"
+    return str(operations)
 
 
 def estimate_work(config: TrainConfig) -> int:

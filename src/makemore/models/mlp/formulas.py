@@ -23,6 +23,10 @@ in dz. These are the gradients of the cross-entropy to q; the loss that is repor
 
 With (inverted) dropout (Srivastava et al. 2014), h is multiplied by a mask m of zeros and 1 / (1 - rate): z uses m h,
 so dW2 = (m h)' dz, and dh gains a factor m. Nothing else changes.
+
+Examples with equal contexts have equal rows of e, h and z. Without dropout, the distinct contexts are computed once: a
+row of dz is then the sum of its examples' rows. Of 512 examples of names with three characters of context, 320 differ.
+The products that contain e are in `first_layer.py`.
 """
 
 import math
@@ -31,7 +35,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from makemore.models.mlp import first_layer
 from makemore.models.mlp.config import Init
+from makemore.models.mlp.first_layer import multiply
 
 
 class Parameters(NamedTuple):
@@ -73,8 +79,10 @@ def hidden_innermost(p: Parameters) -> Parameters:
 
 def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
     """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
+    if torch.is_inference_mode_enabled() and contexts.dim() == 2:
+        return tanh(first_layer.forward(p.C, p.W1, p.b1, contexts))
     e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)
-    return tanh(torch.addmm(p.b1, e, p.W1)) if torch.is_inference_mode_enabled() else torch.tanh(e @ p.W1 + p.b1)
+    return torch.tanh(e @ p.W1 + p.b1)
 
 
 def tanh(a: Tensor) -> Tensor:
@@ -97,8 +105,29 @@ def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def dropout_mask(rows: int, p: Parameters, rate: float) -> Tensor:
-    """Draws a mask (rows, hidden): zero with probability `rate`, otherwise 1 / (1 - rate)."""
-    return p.b1.new_empty(rows, len(p.b1)).bernoulli_(1 - rate).div_(1 - rate)
+    """Draws a mask (rows, hidden): zero with probability `rate` in units of 2^-16, otherwise 1 / (1 - rate).
+
+    Every random integer of 64 bits decides on four entries, which takes a sixth of the time of `bernoulli_`.
+    """
+    kept = max(1, round((1 - rate) * 2**16))  # of the values of 16 bits
+    integers = torch.empty(math.ceil(rows * len(p.b1) / 4), dtype=torch.int64, device=p.b1.device)
+    bits = integers.random_(-(2**63), None).view(torch.int16)[: rows * len(p.b1)].view(rows, -1)
+    return (bits < kept - 2**15).to(p.b1.dtype).mul_(2**16 / kept)
+
+
+def merge_equal(contexts: Tensor, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct contexts among some, where they can be numbered in 64 bits; otherwise all count as distinct.
+
+    Returns:
+        (U, block_size) distinct contexts, (B,) which of them each is, and (U, 1) how often each occurs.
+    """
+    rows, block_size = contexts.shape
+    if vocabulary**block_size > torch.iinfo(torch.int64).max:
+        return contexts, torch.arange(rows), torch.ones(rows, 1, dtype=torch.int64)
+    digits = torch.tensor([vocabulary**place for place in range(block_size)])
+    keys = (contexts * digits).sum(1)  # (B,)
+    keys, which, repeats = torch.unique(keys, return_inverse=True, return_counts=True)
+    return keys.unsqueeze(1) // digits % vocabulary, which, repeats.unsqueeze(1)
 
 
 def loss_and_gradients(
@@ -108,33 +137,38 @@ def loss_and_gradients(
     out: Parameters,
     mask: Tensor | None = None,
     soft: Tensor | None = None,
+    products: torch.dtype | None = None,
 ) -> Tensor:
-    """Writes the gradients by the formulas above to `out`, in half of autograd's time, and returns the mean loss.
+    """Writes the gradients by the formulas above to `out`, in half of autograd's time or less; returns the mean loss.
 
     Contexts are (B, block_size), targets (B,), the dropout mask (B, hidden), and `soft` (B, vocabulary) distributions
-    to learn instead of the targets.
+    to learn instead of the targets. Matrix products may be in a narrower type than everything else.
     """
     rows = len(targets)
-    ids = contexts.reshape(-1)  # (B * block_size,)
-    e = p.C.index_select(0, ids).view(rows, -1)  # (B, block_size * emb_dim)
-    h = tanh(torch.addmm(p.b1, e, p.W1))  # (B, hidden)
-    hm = h if mask is None else h * mask  # (B, hidden)
-    log_p = torch.addmm(p.b2, hm, p.W2).log_softmax(dim=1)  # (B, vocabulary)
-    y = targets.unsqueeze(1)  # (B, 1)
-    mean_loss = log_p.gather(1, y).mean().neg()
-    dz = log_p.exp_()  # (B, vocabulary)
-    if soft is None:
-        dz.scatter_add_(1, y, dz.new_full((rows, 1), -1.0)).div_(rows)
+    narrow = Parameters(*(parameter.to(products or parameter.dtype) for parameter in p))
+    if mask is None and contexts.device.type == "cpu":
+        x, which, repeats = merge_equal(contexts, len(p.C))  # (U, block_size), (B,), (U, 1)
     else:
-        dz.sub_(soft).div_(rows)
-    torch.mm(hm.t(), dz, out=out.W2)
+        x, which, repeats = contexts, torch.arange(rows, device=contexts.device), None
+    h = tanh(first_layer.forward(narrow.C, narrow.W1, p.b1, x))  # (U, hidden)
+    hm = (h if mask is None else h * mask).to(narrow.W2.dtype)  # (U, hidden)
+    log_p = torch.mm(hm, narrow.W2).to(p.b2.dtype).add_(p.b2).log_softmax(dim=1)  # (U, vocabulary)
+    mean_loss = log_p[which, targets].mean().neg()
+    dz = log_p.exp_()  # (U, vocabulary)
+    if repeats is not None:
+        dz.mul_(repeats)
+    if soft is None:
+        dz.index_put_((which, targets), dz.new_tensor(-1.0), accumulate=True)
+    else:
+        dz.index_add_(0, which, soft, alpha=-1)
+    dz.div_(rows)
     torch.sum(dz, 0, out=out.b2)
-    dh = dz @ p.W2.t()  # (B, hidden)
+    dz = dz.to(hm.dtype)
+    multiply(hm.t(), dz, out.W2)
+    dh = torch.mm(dz, narrow.W2.t()).to(h.dtype)  # (U, hidden)
     if mask is not None:
         dh.mul_(mask)
-    da = dh.addcmul_(dh * h, h, value=-1)  # (B, hidden) dh - dh h^2
-    torch.mm(e.t(), da, out=out.W1)
+    da = dh.addcmul_(dh * h, h, value=-1)  # (U, hidden) dh - dh h^2
     torch.sum(da, 0, out=out.b1)
-    de = da @ p.W1.t()  # (B, block_size * emb_dim)
-    out.C.zero_().index_add_(0, ids, de.view(len(ids), -1))
+    first_layer.backward(narrow.C, narrow.W1, x, da, out.C, out.W1)
     return mean_loss

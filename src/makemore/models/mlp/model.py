@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from makemore.errors import UserError
 from makemore.models.base import LanguageModel
-from makemore.models.mlp import formulas
+from makemore.models.mlp import first_layer, formulas
 from makemore.models.mlp.config import Config, Gradients
 from makemore.models.mlp.formulas import Parameters
 
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-# Operations in a step from which threads gain more than they lose by waiting for each other.
-MANY_THREADS_FROM = 10**8
+# Where PyTorch's products, which are slow to start, are faster: in steps of so many operations with so many tokens,
+# whose W2 leaves the cache. From `python -m benchmarks.forms`.
+MANY_OPERATIONS, LARGE_VOCABULARY = 2 * 10**7, 500
 FORMS = {
     Gradients.compiled: "compiled steps",
     Gradients.closed_form: "gradients in closed form",
@@ -30,7 +32,7 @@ class Model(LanguageModel):
         super().__init__(config, vocabulary, block_size)
         empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
-        self._form = Gradients.autograd
+        self._form, self._threads = Gradients.autograd, 1
         if config.gradients is Gradients.compiled:
             self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
 
@@ -52,15 +54,24 @@ class Model(LanguageModel):
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Compiled steps on one thread, PyTorch's products on many threads or a GPU, unless `model.gradients` says."""
+        """Compiled steps, but PyTorch's for large vocabularies and on a GPU, unless `model.gradients` says.
+
+        Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
+        """
         self._form = self.config.gradients
         if self._form is Gradients.auto:
-            in_loops = not on_gpu and (threads == 1 or self.operations(rows) < MANY_THREADS_FROM)
+            large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
+            in_loops = not large and not on_gpu and self.products is None
             self._form = Gradients.compiled if in_loops else Gradients.closed_form
+        if self._form is Gradients.compiled and self.products is not None:
+            raise UserError(
+                "trainer.precision=bf16 does not go with model.gradients=compiled; use model.gradients=auto"
+            )
         if self._form is Gradients.compiled:
             from makemore.models.mlp import numba_steps
 
             numba_steps.prepare()
+        self._threads = threads
         return FORMS[self._form]
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
@@ -73,7 +84,7 @@ class Model(LanguageModel):
         if self._form is Gradients.compiled:
             return self._network.loss_and_gradients(contexts, targets, mask, soft)
         with torch.inference_mode():
-            return formulas.loss_and_gradients(p, contexts, targets, self._gradients, mask, soft)
+            return formulas.loss_and_gradients(p, contexts, targets, self._gradients, mask, soft, self.products)
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """All steps in one call of the compiled loops, if there is no dropout to draw."""
@@ -82,8 +93,11 @@ class Model(LanguageModel):
         return self._network.descend(contexts, targets, rates)
 
     def operations(self, rows: int) -> int:
-        """Multiplications and additions in the six matrix products of a step."""
-        return 6 * rows * (self.W1.numel() + self.W2.numel())
+        """Multiplications and additions in the six matrix products of a step on a CPU, and in the sums of its pairs."""
+        if not first_layer.pairs_pay(rows, self.vocabulary, self.config.emb_dim):
+            return 6 * rows * (self.W1.numel() + self.W2.numel())
+        sums: int = 2 * first_layer.ADDITION * rows * self.block_size * self.config.hidden
+        return 6 * self.vocabulary * self.W1.numel() + 6 * rows * self.W2.numel() + sums
 
     def embedding(self) -> Tensor:
         return self.C
@@ -106,4 +120,4 @@ class Model(LanguageModel):
     def _network(self) -> "Network":
         from makemore.models.mlp.numba_steps import Network
 
-        return Network(Parameters(*(parameter.detach() for parameter in self.p)), self._gradients)
+        return Network(Parameters(*(parameter.detach() for parameter in self.p)), self._gradients, self._threads)

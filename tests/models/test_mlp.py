@@ -92,7 +92,7 @@ def test_gradients_with_bfloat16_products_are_within_one_percent(rows: int, drop
     p = mlp.initial(27, 4, 32, 256, Init.kaiming, seeded())
     mask = mlp.dropout_mask(rows, p, 0.2) if dropout else None
     exact, narrow = (mlp.Parameters(*map(torch.empty_like, p)) for _ in range(2))
-    loss = mlp.loss_and_gradients(p, contexts, targets, exact, mask)
+    loss = mlp.loss_and_gradients(p, contexts, targets, exact, mask).item()
     assert mlp.loss_and_gradients(p, contexts, targets, narrow, mask, None, torch.bfloat16) == pytest.approx(
         loss, rel=1e-3
     )

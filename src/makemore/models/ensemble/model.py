@@ -1,0 +1,92 @@
+"""`model=ensemble`: several networks of lecture 2, trained side by side, whose logits are averaged.
+
+Each network learns from its own loss and knows nothing of the others; they see the same minibatches and differ in their
+initial weights. What each has fitted by chance is averaged out, so an ensemble may be fitted more closely than a single
+network: no dropout, and less of a teacher's opinion (Hansen and Salamon, "Neural network ensembles", 1990).
+
+The mean of the logits of N networks is again a network of lecture 2, with N times as many hidden units:
+
+    C = [C_1 ... C_N] side by side      W1 = block diagonal of the W1_n, within each position of the context
+    b1 = [b1_1 ... b1_N]                W2 = the W2_n / N on top of each other      b2 = mean of the b2_n
+
+`as_one_network` returns it. The zeros outside the blocks are what makes its parts independent, and cheap.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from makemore.models.base import LanguageModel
+from makemore.models.ensemble.config import Config
+from makemore.models.mlp.formulas import Parameters
+from makemore.models.mlp.model import Model as Network
+
+
+class Model(LanguageModel):
+    """N networks with the keys of the configuration, apart from each other."""
+
+    def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
+        super().__init__(config, vocabulary, block_size)
+        self.networks = nn.ModuleList(Network(config, vocabulary, block_size) for _ in range(config.networks))
+        self.cpu_only = self.members[0].cpu_only
+        self._threads = 1
+
+    @property
+    def members(self) -> list[Network]:
+        return list(self.networks)  # type: ignore[arg-type]
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draws the weights of one network after the other."""
+        for network in self.members:
+            network.initialize(generator)
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """The mean of the networks' logits. (B, block_size) -> (B, vocabulary)"""
+        return torch.stack([network(contexts) for network in self.members]).mean(0)
+
+    def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
+        """That of a single network on one thread; threads take turns at the networks, if these draw no dropout."""
+        for network in self.members:
+            network.products = self.products
+            form = network.choose_form(rows, on_gpu, 1)
+        self._threads = threads if form.startswith("compiled") and self.config.dropout == 0 else 1
+        return form
+
+    def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
+        """The mean of the networks' own losses, each with its own gradients."""
+        if self._threads == 1:
+            return sum(float(each.loss_and_gradients(contexts, targets, soft)) for each in self.members) / len(
+                self.networks
+            )
+        losses = self._pool.map(lambda each: float(each.loss_and_gradients(contexts, targets, soft)), self.members)
+        return sum(losses) / len(self.networks)
+
+    def operations(self, rows: int) -> int:
+        return sum(network.operations(rows) for network in self.members)
+
+    def embedding(self) -> Tensor:
+        """The networks' tables side by side. (vocabulary, networks * emb_dim)"""
+        return torch.cat([network.C for network in self.members], dim=1)
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """The hidden layers side by side. (B, networks * hidden)"""
+        return {"h": torch.cat([network.activations(contexts)["h"] for network in self.members], dim=1)}
+
+    def as_one_network(self) -> Parameters:
+        """The parameters of the one network with these logits."""
+        parts = [network.p for network in self.members]
+        positions = [p.W1.view(self.block_size, -1, self.config.hidden).unbind() for p in parts]
+        blocks = (torch.block_diag(*at) for at in zip(*positions, strict=True))  # type: ignore[no-untyped-call]
+        return Parameters(
+            C=torch.cat([p.C for p in parts], dim=1),
+            W1=torch.cat(list(blocks)),
+            b1=torch.cat([p.b1 for p in parts]),
+            W2=torch.cat([p.W2 for p in parts]) / len(parts),
+            b2=torch.stack([p.b2 for p in parts]).mean(0),
+        )
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads)

@@ -4,14 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
-from makemore.models.mlp.config import Init
+from makemore.models.mlp.config import Gradients, Init
 from makemore.training.distillation import mix_targets
-from tests.helpers import any_distributions, first_five_names, mlp_loss, random_case, seeded, tanh_inputs
+from tests.helpers import any_distributions, build, first_five_names, mlp_loss, random_case, seeded, tanh_inputs
 
 
 def test_loss_of_the_lectures_first_network_before_training_is_17_7697() -> None:
@@ -98,6 +99,34 @@ def test_gradients_with_bfloat16_products_are_within_one_percent(rows: int, drop
     )
     for a, b in zip(narrow, exact, strict=True):
         assert 0 < (a - b).norm() < 0.01 * b.norm()
+
+
+def test_recency_makes_far_positions_count_less_and_keeps_the_mean_square() -> None:
+    scale = mlp.recency_scale(0.5, 4, 3).view(4, 3)
+    assert torch.equal(scale[1:], 2 * scale[:-1])
+    assert scale.square().mean().item() == pytest.approx(1)
+    assert torch.equal(mlp.recency_scale(1.0, 4, 3), torch.ones(12, 1))
+
+
+@pytest.mark.parametrize("form", [Gradients.compiled, Gradients.closed_form])
+@pytest.mark.parametrize("recency", [1.0, 0.7])
+def test_a_model_has_autograds_gradients_in_every_form(form: Gradients, recency: float) -> None:
+    def gradients_of(form: Gradients) -> list[Tensor]:
+        keys = {"init": Init.kaiming, "dropout": 0.0, "recency": recency, "gradients": form}
+        model = build("mlp", 27, 3, emb_dim=10, hidden=30, **keys)  # type: ignore[arg-type]
+        model.choose_form(32, on_gpu=False, threads=1)
+        for _ in range(2):  # once more, because memory is made at the first step
+            loss = model.loss_and_gradients(*first_five_names())
+        assert float(loss) == pytest.approx(
+            torch.nn.functional.cross_entropy(model(contexts), targets).item(), rel=1e-6
+        )
+        return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+    contexts, targets = first_five_names()
+    ours, expected = gradients_of(form), gradients_of(Gradients.autograd)
+    assert len(ours) == 5
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
 @settings(deadline=None)

@@ -72,6 +72,16 @@ def initial(
     return Parameters(C, W1, b1, W2, b2)
 
 
+def recency_scale(recency: float, block_size: int, emb_dim: int) -> Tensor:
+    """What W1's rows are multiplied by: `recency` to the power of the distance, with a mean square of 1.
+
+    (block_size * emb_dim, 1), from the oldest position to the most recent. A prior of the order of what n-gram models
+    know: the further back a token stands, the less it changes.
+    """
+    scale = recency ** torch.arange(block_size - 1, -1, -1.0)  # (block_size,)
+    return (scale / scale.square().mean().sqrt()).repeat_interleave(emb_dim).unsqueeze(1)
+
+
 def hidden_innermost(p: Parameters) -> Parameters:
     """Returns the same values with W2 stored as its transpose, so that `hidden` is contiguous in all of them."""
     return p._replace(W2=p.W2.t().contiguous().t())

@@ -32,13 +32,22 @@ class Model(LanguageModel):
         super().__init__(config, vocabulary, block_size)
         empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
+        scale = formulas.recency_scale(config.recency, block_size, config.emb_dim)
+        self._scale: Tensor | None
+        self.register_buffer("_scale", None if config.recency == 1 else scale, persistent=False)
         self._form, self._threads = Gradients.autograd, 1
         if config.gradients is Gradients.compiled:
             self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
 
     @property
     def p(self) -> Parameters:
-        """The parameters, as the functions of `formulas` take them."""
+        """The network's parameters, as the functions of `formulas` take them: W1 with its scale."""
+        W1 = self.W1 if self._scale is None else self.W1 * self._scale
+        return Parameters(self.C, W1, self.b1, self.W2, self.b2)
+
+    @property
+    def trained(self) -> Parameters:
+        """The parameters that the optimizer moves."""
         return Parameters(self.C, self.W1, self.b1, self.W2, self.b2)
 
     def initialize(self, generator: torch.Generator) -> None:
@@ -46,7 +55,7 @@ class Model(LanguageModel):
         c = self.config
         drawn = formulas.initial(self.vocabulary, self.block_size, c.emb_dim, c.hidden, c.init, generator)
         with torch.no_grad():
-            for parameter, value in zip(self.p, drawn, strict=True):
+            for parameter, value in zip(self.trained, drawn, strict=True):
                 parameter.copy_(value)
 
     def forward(self, contexts: Tensor) -> Tensor:
@@ -78,17 +87,24 @@ class Model(LanguageModel):
         """The mean loss of one minibatch; gradients by the formulas or by autograd, as chosen."""
         if self._form is Gradients.autograd:
             return super().loss_and_gradients(contexts, targets, soft)
-        p, mask = self.p, self._dropout_mask(len(contexts))
-        for parameter, gradient in zip(p, self._gradients, strict=True):
+        mask = self._dropout_mask(len(contexts))
+        for parameter, gradient in zip(self.trained, self._gradients, strict=True):
             parameter.grad = gradient  # every time, because Lightning removes it now and then
-        if self._form is Gradients.compiled:
-            return self._network.loss_and_gradients(contexts, targets, mask, soft)
         with torch.inference_mode():
-            return formulas.loss_and_gradients(p, contexts, targets, self._gradients, mask, soft, self.products)
+            p, out = self._in_use, self._gradients
+            if self._scale is not None:
+                torch.mul(self.W1, self._scale, out=p.W1)
+            if self._form is Gradients.compiled:
+                loss: Tensor | float = self._network.loss_and_gradients(contexts, targets, mask, soft)
+            else:
+                loss = formulas.loss_and_gradients(p, contexts, targets, out, mask, soft, self.products)
+            if self._scale is not None:
+                out.W1.mul_(self._scale)
+        return loss
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
-        """All steps in one call of the compiled loops, if there is no dropout to draw."""
-        if self._form is not Gradients.compiled or self.config.dropout > 0:
+        """All steps in one call of the compiled loops, if there is nothing to do between them."""
+        if self._form is not Gradients.compiled or self.config.dropout > 0 or self._scale is not None:
             return None
         return self._network.descend(contexts, targets, rates)
 
@@ -111,13 +127,19 @@ class Model(LanguageModel):
             return None
         return formulas.dropout_mask(rows, self.p, self.config.dropout)
 
-    # Both are made at the first step, when the parameters are on their device.
+    # These are made at the first step, when the parameters are on their device.
     @cached_property
     def _gradients(self) -> Parameters:
-        return Parameters(*map(torch.zeros_like, self.p))
+        return Parameters(*map(torch.zeros_like, self.trained))
+
+    @cached_property
+    def _in_use(self) -> Parameters:
+        """The memory that the formulas read: that of the parameters, except for a W1 with its scale."""
+        own = Parameters(*(parameter.detach() for parameter in self.trained))
+        return own if self._scale is None else own._replace(W1=torch.empty_like(own.W1))
 
     @cached_property
     def _network(self) -> "Network":
         from makemore.models.mlp.numba_steps import Network
 
-        return Network(Parameters(*(parameter.detach() for parameter in self.p)), self._gradients, self._threads)
+        return Network(self._in_use, self._gradients, self._threads)

@@ -2,7 +2,7 @@
 
 Every folder is a layer. Read the modules in this order; each imports only from those before it.
 
-    errors, files, memory, streams, randomness
+    errors, files, machine, memory, streams, randomness
     config: status, schema, compose
     data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract

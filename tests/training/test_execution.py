@@ -141,6 +141,20 @@ def test_what_was_chosen_is_said_in_words() -> None:
         assert part in str(chosen("trainer.threads=2", "model.gradients=autograd", "steps_per_execution=1"))
 
 
+@pytest.mark.parametrize(
+    ("operations", "words"),
+    [
+        (7, "7"),
+        (2_188_800, "2.2 million"),
+        (10_400_000, "10 million"),
+        (99_600_000, "100 million"),
+        (3_400_000_000, "3.4 billion"),
+    ],
+)
+def test_numbers_of_operations_in_words(operations: int, words: str) -> None:
+    assert execution.in_words(operations) == words
+
+
 @given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1, exclude_max=True))
 def test_calls_take_every_step_and_none_reaches_over_an_evaluation(
     steps: int, eval_every: int, most: int, done: float

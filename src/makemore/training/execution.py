@@ -119,7 +119,8 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
         on_gpu = operations >= GPU_FROM and not model.cpu_only and torch.cuda.is_available()
     if config.trainer.precision is Precision.bf16:
         if not has_bfloat16(on_gpu=on_gpu):
-            raise UserError("trainer.precision=bf16: this processor cannot multiply in bfloat16; use float32")
+            where = "GPU" if on_gpu else "processor"
+            raise UserError(f"trainer.precision=bf16: this {where} cannot multiply in bfloat16; use float32")
         model.products = torch.bfloat16
     threads = config.trainer.threads or (1 if on_gpu else choose_threads(operations, machine.most_threads()))
     form = model.choose_form(rows, on_gpu, threads)
@@ -136,7 +137,7 @@ def in_words(operations: int) -> str:
     """1234567 as '1.2 million'."""
     for size, name in ((10**9, " billion"), (10**6, " million"), (10**3, " thousand")):
         if operations >= size:
-            return f"{operations / size:.2g}{name}" if operations < 100 * size else f"{operations / size:,.0f}{name}"
+            return f"{operations / size:.{1 if operations < 10 * size else 0}f}{name}"
     return str(operations)
 
 

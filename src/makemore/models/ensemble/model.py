@@ -56,11 +56,11 @@ class Model(LanguageModel):
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean of the networks' own losses, each with its own gradients."""
-        if self._threads == 1:
-            return sum(float(each.loss_and_gradients(contexts, targets, soft)) for each in self.members) / len(
-                self.networks
-            )
-        losses = self._pool.map(lambda each: float(each.loss_and_gradients(contexts, targets, soft)), self.members)
+
+        def of(network: Network) -> float:
+            return float(network.loss_and_gradients(contexts, targets, soft))
+
+        losses = map(of, self.members) if self._threads == 1 else self._pool.map(of, self.members)
         return sum(losses) / len(self.networks)
 
     def operations(self, rows: int) -> int:

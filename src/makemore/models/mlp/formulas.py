@@ -168,7 +168,7 @@ def loss_and_gradients(
     if repeats is not None:
         dz.mul_(repeats)
     if soft is None:
-        dz.index_put_((which, targets), dz.new_tensor(-1.0), accumulate=True)
+        dz.view(-1).index_add_(0, which * len(p.C) + targets, dz.new_full((rows,), -1.0))
     else:
         dz.index_add_(0, which, soft, alpha=-1)
     dz.div_(rows)

@@ -67,7 +67,7 @@ class Model(LanguageModel):
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
-        self._form = Gradients(self.config.gradients)
+        self._form = self.config.gradients
         if self._form is Gradients.auto:
             large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
             in_loops = not large and not on_gpu and self.products is None

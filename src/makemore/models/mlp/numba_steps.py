@@ -327,7 +327,7 @@ def number_tokens(column: Integers, numbers: Integers, tokens: Integers, rows: I
 
 
 @jit
-def look_up(out: Floats, table: Floats, rows: Integers) -> None:
+def look_up(out: Floats | Integers, table: Floats | Integers, rows: Integers) -> None:
     """Writes the rows (N,) of a table (R, D) to out (N, D)."""
     for i in range(len(rows)):
         row = table[rows[i]]
@@ -412,8 +412,7 @@ def add_gradients(
         else:
             n = find_distinct(examples, work.distinct, which, work.slots)
             x = work.x[:n]
-            for i in range(n):
-                x[i] = examples[work.distinct[i]]
+            look_up(x, examples, work.distinct[:n])
         h, hm, dz, da = work.h[:n], work.hm[:n], work.dz[:n], work.da[:n]
 
         # Forward: h = tanh(sum_c T[c, x_c] + b1);  z = (m h) W2 + b2, in the memory of dz.

@@ -159,3 +159,8 @@ def test_file_names_have_no_separators_and_fit_file_systems() -> None:
     assert configuration.file_name("data.path=../a/b") == "data.path=.._a_b"
     assert len(configuration.file_name("x" * 1000)) <= 255
     assert Path(configuration.file_name("../x")).name == configuration.file_name("../x")
+
+
+def test_runs_from_before_a_key_have_its_default() -> None:
+    assert check(composed("~model.recency")).model.recency == 1
+    assert schema.TrainerConfig().precision is schema.Precision.float32

@@ -79,10 +79,11 @@ def check_run(
     name = str(nodes.model.get("name", ""))
     if choice is not None and name != choice:
         raise UserError(f"model.name={name} in conf/model/{choice}.yaml must be the name of that file: {choice}")
-    own, given = {item.name for item in fields(config_of(name))}, {str(key) for key in nodes.model}
+    defaults = {item.name: item.default for item in fields(config_of(name))}
+    own, given = set(defaults), {str(key) for key in nodes.model}
     for key in sorted(given - own):
         raise UserError(f"model.{key} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
-    for key in sorted(own - given):
+    for key in sorted(key for key in own - given if defaults[key] == MISSING):
         raise UserError(f"model.{key} is missing; give it in conf/model/{name}.yaml, or as model.{key}=VALUE")
     types = {part: TARGETS.get(str(nodes[part].get("_target_"))) for part in ("optimizer", "schedule")}
     types["model"] = config_of(name)

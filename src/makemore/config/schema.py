@@ -147,9 +147,10 @@ class TrainerConfig:
 
     accelerator: Accelerator = MISSING
     threads: int | None = number(at_least=1, at_most=1024)
-    precision: Precision = MISSING
     progress_bar: bool = MISSING
     save_every: float = number(at_least=0)
+    # With a default, because runs from before this key lack it.
+    precision: Precision = Precision.float32
 
 
 @dataclass

@@ -33,5 +33,5 @@ class Config(ModelConfig):
     init: Init = MISSING
     dropout: float = number(at_least=0, below=1)
     gradients: Gradients = MISSING
-    # With a default, because checkpoints from before this key lack it.
+    # With a default, because runs and checkpoints from before this key lack it.
     recency: float = field(default=1.0, metadata={"above": 0, "at_most": 1})

@@ -68,7 +68,7 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
 
 
 def test_a_glob_stands_for_the_choices_of_a_group(script: Script, tmp_path: Path) -> None:
-    command = ("model=glob(*,exclude=[mixture,wavenet])", "data.block_size=1", "steps=5", *QUIET)
+    command = ("model=glob([*gram,m*],exclude=[mixture])", "data.block_size=1", "steps=5", *QUIET)
     done = script("train.py", "-m", *command, "hydra.sweep.dir=s")
     assert done.returncode == 0, done.stderr
     assert folders(tmp_path / "s") == {"model=bigram", "model=mlp", "model=ngram"}

@@ -15,8 +15,10 @@ WINDOWS = Windows.from_documents(NAMES, Vocabulary.from_documents(NAMES), 3)
 EXAMPLES = 32
 
 
-def make(counts: Collection[int], batch_size: int | None = 4, replacement: bool = True) -> Minibatches:
-    return Minibatches(WINDOWS, batch_size=batch_size, replacement=replacement, counts=counts, seed=1)
+def make(
+    counts: Collection[int], batch_size: int | None = 4, replacement: bool = True, per_step: int = 1
+) -> Minibatches:
+    return Minibatches(WINDOWS, batch_size, replacement, counts, seed=1, per_step=per_step)
 
 
 def draw(items: Minibatches) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,15 +27,20 @@ def draw(items: Minibatches) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([batch.contexts for batch in batches]), torch.cat([batch.targets for batch in batches])
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.booleans(), st.sampled_from([1, 4, 32, 50, None]))
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=8),
+    st.booleans(),
+    st.sampled_from([1, 4, 32, 50, None]),
+    st.integers(1, 3),
+)
 def test_what_is_drawn_does_not_depend_on_how_many_are_drawn_at_a_time(
-    counts: list[int], replacement: bool, batch_size: int | None
+    counts: list[int], replacement: bool, batch_size: int | None, per_step: int
 ) -> None:
-    one_at_a_time = draw(make([1] * sum(counts), batch_size, replacement))
-    in_chunks = make(counts, batch_size, replacement)
+    one_at_a_time = draw(make([1] * sum(counts), batch_size, replacement, per_step))
+    in_chunks = make(counts, batch_size, replacement, per_step)
     for a, b in zip(one_at_a_time, draw(in_chunks), strict=True):
         assert torch.equal(a, b)
-    again = make(counts, batch_size, replacement)
+    again = make(counts, batch_size, replacement, per_step)
     assert [len(batch.targets) for batch in again] == counts
     assert len(again) == len(counts)
 
@@ -48,6 +55,17 @@ def test_shuffled_epochs_use_every_example_equally_often() -> None:
     # Each epoch is a permutation of its own.
     assert rows[:32].tolist() != rows[32:64].tolist()
     assert sorted(rows[:32].tolist()) == sorted(rows[32:64].tolist())
+
+
+def test_several_minibatches_in_a_step_have_shuffled_epochs_of_their_own() -> None:
+    contexts, targets = draw(make([7, 20, 5], batch_size=5, replacement=False, per_step=2))
+    first, second = (
+        torch.cat([c.flatten(0, 1), t.reshape(-1, 1)], 1).tolist()
+        for c, t in zip(contexts.chunk(2, 1), targets.chunk(2, 1), strict=True)
+    )
+    assert first != second
+    for epoch in range(5):
+        assert sorted(first[32 * epoch :][:32]) == sorted(second[32 * epoch :][:32]) == sorted(first[:32])
 
 
 def test_full_batch_is_every_example_in_order() -> None:

@@ -28,14 +28,14 @@ def test_an_ensemble_is_one_network_of_the_lecture() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_each_network_learns_from_its_own_loss(threads: int) -> None:
+def test_each_network_learns_from_the_loss_on_its_own_minibatch(threads: int) -> None:
     ensemble, (contexts, targets) = three_networks(), examples()
-    ensemble.choose_form(len(targets), on_gpu=False, threads=threads)
+    ensemble.choose_form(100, on_gpu=False, threads=threads)
     loss = ensemble.loss_and_gradients(contexts, targets)
     alone = []
-    for network in ensemble.members:
+    for network, x, y in zip(ensemble.members, contexts.chunk(3), targets.chunk(3), strict=True):
         p = formulas.Parameters(*(parameter.detach().clone().requires_grad_() for parameter in network.p))
-        own = torch.nn.functional.cross_entropy(formulas.logits(p, contexts), targets)
+        own = torch.nn.functional.cross_entropy(formulas.logits(p, x), y)
         b2 = torch.autograd.grad(own, p.b2)[0]
         torch.testing.assert_close(network.b2.grad, b2, atol=1e-6, rtol=1e-4)
         alone.append(own.item())

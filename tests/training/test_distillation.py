@@ -10,6 +10,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.ngram import counts
 from makemore.models.ngram.config import Smoothing
+from makemore.training import distillation
 from makemore.training.distillation import Teacher, mix_targets
 from tests.helpers import FEW_NAMES, QUIET, Train, any_distributions, same_state, seeded
 
@@ -44,10 +45,19 @@ def test_the_teacher_is_a_kneser_ney_model_of_the_training_split() -> None:
     opinion = Teacher(WINDOWS, len(VOCABULARY), 1.0).mix(contexts, targets)
     model = counts.fit(WINDOWS, len(VOCABULARY), Smoothing.kneser_ney)
     assert opinion.dtype == torch.float32
-    torch.testing.assert_close(opinion, counts.probabilities(model, contexts).float())
+    assert torch.equal(opinion, counts.probabilities(model, contexts).float())
     assert torch.equal(
         Teacher(WINDOWS, len(VOCABULARY), 0.0).mix(contexts, targets), F.one_hot(targets, len(VOCABULARY)).float()
     )
+
+
+@pytest.mark.parametrize("budget", [0, 2**26])
+def test_the_teacher_is_of_the_same_opinion_every_time(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    monkeypatch.setattr(distillation, "OPINIONS_BUDGET", budget)
+    teacher, model = Teacher(WINDOWS, len(VOCABULARY), 1.0), counts.fit(WINDOWS, len(VOCABULARY), Smoothing.kneser_ney)
+    for first in (0, 10, 5, 0):
+        contexts, targets = WINDOWS.gather(torch.arange(first, first + 20))
+        assert torch.equal(teacher.mix(contexts, targets), counts.probabilities(model, contexts).float())
 
 
 NETWORKS = {

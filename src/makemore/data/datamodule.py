@@ -27,13 +27,13 @@ class WindowDataModule(L.LightningDataModule):
         if not hasattr(self, "dataset"):
             self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
-    def deal(self, counts: Counts, device: torch.device | str) -> None:
-        """Sets how many minibatches each training batch holds, in order, and where all batches are gathered."""
-        self._counts, self._device = counts, device
+    def deal(self, counts: Counts, device: torch.device | str, minibatches_per_step: int = 1) -> None:
+        """Sets for how many steps each training batch is, in order, and where all batches are gathered."""
+        self._counts, self._device, self._per_step = counts, device, minibatches_per_step
 
     def train_dataloader(self) -> Minibatches:
         windows, c = self.dataset.train.to(self._device), self.config
-        self._minibatches = Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed)
+        self._minibatches = Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed, self._per_step)
         if self._state:
             self._minibatches.load_state_dict(self._state)
         return self._minibatches

@@ -32,6 +32,7 @@ class Counts(Sized, Iterable[int], Protocol):
 class Minibatches:
     """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
 
+    For a model that takes S minibatches in a step, their rows follow each other: (K, S * B, block_size), (K, S * B).
     What is drawn depends on the seed alone, never on K or the device.
     """
 
@@ -42,10 +43,11 @@ class Minibatches:
     replacement: bool
     counts: Counts  # K of each item
     seed: int
+    per_step: int = 1  # S; each has shuffled epochs of its own
 
     def __post_init__(self) -> None:
         self._generator = generator(self.seed, Stream.minibatches)
-        self._order = torch.empty(0, dtype=torch.int64)  # what is left of the current permutations
+        self._order = torch.empty(self.per_step, 0, dtype=torch.int64)  # what is left of the current permutations
 
     def state_dict(self) -> dict[str, Tensor]:
         """Which minibatches come after those that were drawn."""
@@ -53,7 +55,7 @@ class Minibatches:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._generator.set_state(state["generator"])
-        self._order = state["order"]
+        self._order = state["order"].view(self.per_step, -1)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -63,19 +65,21 @@ class Minibatches:
             yield Batch(*self.windows.gather(self._draw(count)))
 
     def _draw(self, count: int) -> Tensor:
-        """The example numbers of the next `count` minibatches. (count, B)"""
+        """The example numbers of the minibatches of the next `count` steps. (count, S * B)"""
         examples = len(self.windows)
         if self.batch_size is None:
-            return torch.arange(examples).expand(count, examples)
+            return torch.arange(examples).repeat(self.per_step).expand(count, -1)
         if self.replacement:
-            return torch.randint(examples, (count, self.batch_size), generator=self._generator)
+            return torch.randint(examples, (count, self.per_step * self.batch_size), generator=self._generator)
         wanted = count * self.batch_size
-        parts = [self._order]
-        while sum(map(len, parts)) < wanted:
-            parts.append(torch.randperm(examples, generator=self._generator))
-        order = torch.cat(parts)
-        self._order = order[wanted:]
-        return order[:wanted].view(count, self.batch_size)
+        epochs = math.ceil(max(0, wanted - self._order.shape[1]) / examples)
+        order = torch.cat([self._order, *(self._epoch() for _ in range(epochs))], dim=1)
+        self._order = order[:, wanted:]
+        return order[:, :wanted].reshape(self.per_step, count, -1).transpose(0, 1).flatten(1)
+
+    def _epoch(self) -> Tensor:
+        """A permutation of the examples for each minibatch of a step. (S, examples)"""
+        return torch.stack([torch.randperm(len(self.windows), generator=self._generator) for _ in range(self.per_step)])
 
 
 class EvaluationBatches:

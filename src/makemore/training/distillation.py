@@ -4,11 +4,15 @@ The teacher is an n-gram model with modified Kneser-Ney smoothing of the trainin
 What it knows about rare contexts keeps a wide network from memorizing them.
 """
 
+import torch
 from torch import Tensor
 
 from makemore.data.windows import Windows
 from makemore.models.ngram import counts
 from makemore.models.ngram.config import Smoothing
+
+# Probabilities that are kept for the next time a context comes up: 256 MiB of float32.
+OPINIONS_BUDGET = 2**26
 
 
 class Teacher:
@@ -17,13 +21,28 @@ class Teacher:
     def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
         self.share = share
         self._counts = counts.fit(train, vocabulary, Smoothing.kneser_ney)
+        contexts = len(self._counts.backoff)  # of any length
+        self._opinions = torch.empty(0)  # (contexts, vocabulary) float32, those that were asked for
+        self._given = torch.zeros(contexts if contexts * vocabulary <= OPINIONS_BUDGET else 0, dtype=torch.bool)
 
     def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32"""
         if self._counts.keys.device != contexts.device:
             self._counts = counts.Model(*(part.to(contexts.device) for part in self._counts))
-        opinion = counts.probabilities(self._counts, contexts).float()  # (B, vocabulary)
-        return mix_targets(targets, opinion, self.share)
+            self._given = self._given.to(contexts.device)
+        return mix_targets(targets, self._opinion(contexts), self.share)
+
+    def _opinion(self, contexts: Tensor) -> Tensor:
+        """The teacher's distributions after training contexts. (B, block_size) -> (B, vocabulary) float32"""
+        if not len(self._given):
+            return counts.probabilities(self._counts, contexts).float()
+        if not len(self._opinions):
+            self._opinions = torch.empty(len(self._given), int(self._counts.V), device=contexts.device)
+        nodes = counts.lookup(self._counts, contexts)[:, -1]  # (B,)
+        new = ~self._given[nodes]
+        self._opinions[nodes[new]] = counts.probabilities(self._counts, contexts[new]).float()
+        self._given[nodes[new]] = True
+        return self._opinions[nodes]
 
 
 def mix_targets(targets: Tensor, teacher: Tensor, share: float) -> Tensor:

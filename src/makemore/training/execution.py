@@ -127,7 +127,7 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     if model.products is not None:
         form += " with bfloat16 products"
     fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
-    affordable = max(1, CHUNK_BUDGET // (rows * model.block_size))
+    affordable = max(1, CHUNK_BUDGET // (model.minibatches_per_step * rows * model.block_size))
     steps = min(config.steps_per_execution or fastest, affordable)
     why = f"{in_words(operations)} operations a step"
     return Execution(Accelerator.gpu if on_gpu else Accelerator.cpu, threads, form, steps, why)

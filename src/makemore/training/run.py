@@ -91,7 +91,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         log.info(f"computing: {chosen}")
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
-        data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu")
+        data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu", model.minibatches_per_step)
         module = LanguageModule(config, model, data.dataset, optimizer)
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         trainer = L.Trainer(
@@ -204,8 +204,8 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     model.initialize(torch.Generator().manual_seed(config.seed))
     if config.start_from is not None:
         load_weights(model, config.start_from, data.vocabulary)
-    few = min(config.data.batch_size or len(data.train), len(data.train), 2)
-    check_model(model, *data.train.gather(torch.arange(few)))
+    few = torch.arange(min(config.data.batch_size or len(data.train), len(data.train), 2))
+    check_model(model, *data.train.gather(few.repeat(model.minibatches_per_step)))
     return model
 
 

@@ -1,8 +1,8 @@
 """`model=ensemble`: several networks of lecture 2, trained side by side, whose logits are averaged.
 
-Each network learns from its own loss and knows nothing of the others; they see the same minibatches and differ in their
-initial weights. What each has fitted by chance is averaged out, so an ensemble may be fitted more closely than a single
-network: no dropout, and less of a teacher's opinion (Hansen and Salamon, "Neural network ensembles", 1990).
+Each network learns from its own loss, on minibatches of its own, and knows nothing of the others. What each has fitted
+by chance is averaged out, so an ensemble may be fitted more closely than a single network: no dropout, and less of a
+teacher's opinion (Hansen and Salamon, "Neural network ensembles", 1990).
 
 The mean of the logits of N networks is again a network of lecture 2, with N times as many hidden units:
 
@@ -14,6 +14,7 @@ The mean of the logits of N networks is again a network of lecture 2, with N tim
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ class Model(LanguageModel):
         super().__init__(config, vocabulary, block_size)
         self.networks = nn.ModuleList(Network(config, vocabulary, block_size) for _ in range(config.networks))
         self.cpu_only = self.members[0].cpu_only
+        self.minibatches_per_step = config.networks
         self._threads = 1
 
     @property
@@ -55,13 +57,15 @@ class Model(LanguageModel):
         return form
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
-        """The mean of the networks' own losses, each with its own gradients."""
+        """The mean of the networks' own losses, each on its own minibatch: the n-th of N equal parts of the rows."""
+        count = len(self.networks)
 
-        def of(network: Network) -> float:
-            return float(network.loss_and_gradients(contexts, targets, soft))
+        def of(network: Network, *minibatch: Any) -> float:
+            return float(network.loss_and_gradients(*minibatch))
 
-        losses = map(of, self.members) if self._threads == 1 else self._pool.map(of, self.members)
-        return sum(losses) / len(self.networks)
+        parts = contexts.chunk(count), targets.chunk(count), [None] * count if soft is None else soft.chunk(count)
+        losses = (map if self._threads == 1 else self._pool.map)(of, self.members, *parts)
+        return sum(losses) / count
 
     def operations(self, rows: int) -> int:
         return sum(network.operations(rows) for network in self.members)

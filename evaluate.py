@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 try:
     import hydra
@@ -28,18 +29,24 @@ def evaluate(nodes: DictConfig) -> None:
     with refusing():
         settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
-            from makemore.inference import evaluation
+            from makemore.inference import comparison, evaluation
             from makemore.models import model_file
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         trained = model_file.load(path)
-        result = {"checkpoint": str(path), "steps": trained.step}
-        if settings.data is not None or not settings.words:
+        result: dict[str, Any] = {"checkpoint": str(path), "steps": trained.step}
+        if settings.against is None and (settings.data is not None or not settings.words):
             result["losses"] = evaluation.measure_documents(trained, settings.data)
         if settings.words:
             result["words"] = evaluation.measure_words(trained, settings.words)
+        text = evaluation.format_result(trained, result)
+        if settings.against is not None:
+            other = model_file.find_file(Path(settings.against))
+            compared = comparison.compare(trained, model_file.load(other), settings.data)
+            result["against"] = {"checkpoint": str(other), **compared}
+            text += "\n\n" + comparison.format_comparison(compared, str(path), str(other))
         # Flushed here, because Hydra passes over errors when it does it.
-        print(json.dumps(result, indent=2) if settings.json else evaluation.format_result(trained, result), flush=True)
+        print(json.dumps(result, indent=2) if settings.json else text, flush=True)
 
 
 if __name__ == "__main__":

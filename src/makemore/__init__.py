@@ -6,7 +6,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     config: status, schema, compose
     data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract
-    inference: sampling, evaluation
+    inference: sampling, evaluation, comparison
     views: style, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
     views: lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module

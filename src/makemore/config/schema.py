@@ -201,6 +201,7 @@ class EvaluateConfig:
     """Everything that `evaluate.py` takes; of `data`, `source`, `path` and `unique` count."""
 
     checkpoint: str | None = MISSING
+    against: str | None = MISSING
     data: DataConfig | None = None
     words: list[str] = MISSING
     json: bool = MISSING

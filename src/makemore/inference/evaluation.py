@@ -13,7 +13,7 @@ from makemore.config.compose import read_data
 from makemore.config.schema import DataConfig
 from makemore.data import corpus
 from makemore.data.minibatches import Batch, EvaluationBatches
-from makemore.data.split import read_documents
+from makemore.data.split import Documents, read_documents
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import UserError, make_printable
@@ -58,16 +58,27 @@ def measure_documents(trained: TrainedModel, data: DataConfig | None) -> list[di
         UserError: the documents cannot be read, are no longer those of the run, or none has known characters only.
     """
     if data is not None:
-        path = corpus.locate(data)
-        documents = corpus.read(path)
-        return [_measure(trained, path.name, list(dict.fromkeys(documents)) if data.unique else documents)]
+        return [_measure(trained, *read_all(data))]
+    own = read_own(trained)
+    return [_measure(trained, name, part) for name, part in zip(("train", "dev", "test"), own.parts, strict=True)]
+
+
+def read_all(data: DataConfig) -> tuple[str, list[str]]:
+    """The name of a source, and all of its documents."""
+    path = corpus.locate(data)
+    documents = corpus.read(path)
+    return path.name, list(dict.fromkeys(documents)) if data.unique else documents
+
+
+def read_own(trained: TrainedModel) -> Documents:
+    """The documents that a model was trained and measured on. Raises UserError if they have changed."""
     own = read_documents(read_data(trained.data))
     if not torch.equal(own.known, trained.known) or own.held_out != trained.held_out:
         raise UserError(
             f"{own.path} no longer holds the documents that the model was trained on; name the documents to measure it "
             "on: data=text data.path=FILE"
         )
-    return [_measure(trained, name, part) for name, part in zip(("train", "dev", "test"), own.parts, strict=True)]
+    return own
 
 
 def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""Whether two models really differ: a paired test over the documents that both are measured on.
+
+Documents are easy or hard for both models alike, so differences document by document vary far less than losses do, and
+they are independent where the tokens of one document are not. With D_i the difference of the two models' losses summed
+over document i, and t_i its tokens, the difference per token and its standard error are, for n documents,
+
+    d = sum_i D_i / sum_i t_i        se^2 = n / (n - 1) sum_i (D_i - d t_i)^2 / (sum_i t_i)^2
+
+(the ratio estimator: Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.4, without the finite-population
+correction). For hundreds of documents d / se is close to normal.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from makemore.config.schema import DataConfig
+from makemore.data.minibatches import EvaluationBatches
+from makemore.data.windows import Windows
+from makemore.errors import UserError
+from makemore.inference.evaluation import count_unknown, read_all, read_own
+from makemore.models.base import rows_at_once
+from makemore.models.model_file import TrainedModel
+
+# Below this p a difference counts as real. Compare many pairs, and one in a hundred will be wrong.
+SIGNIFICANT = 0.01
+
+
+def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) -> dict[str, Any]:
+    """The losses of two models on the dev documents of both, or on all documents of another source.
+
+    Returns:
+        the `name` of the documents, how many `documents` and `tokens` there are, both `losses`, the `difference` first
+        minus second, its `standard_error`, and `p`, the probability of a difference at least as large by chance.
+
+    Raises:
+        UserError: the models have other dev documents, or there are fewer than two that both know.
+    """
+    if data is None:
+        own = read_own(first)
+        if second.held_out[0] != first.held_out[0]:
+            raise UserError(
+                "the two models have not the same dev documents; name documents that neither was trained on: data=text "
+                "data.path=FILE"
+            )
+        name, documents = "dev", list(own.parts[1])
+    else:
+        name, documents = read_all(data)
+    for model in (first, second):
+        unknown = count_unknown(model.vocabulary, documents)
+        documents = [document for document in documents if unknown.keys().isdisjoint(document)]
+    if len(documents) < 2:
+        raise UserError(
+            f"a comparison takes two documents or more, and {name} has {len(documents)} that both models know"
+        )
+    losses = sum_by_document(first, documents), sum_by_document(second, documents)
+    return {"name": name, **estimate_difference(losses[0], losses[1], documents)}
+
+
+@torch.inference_mode()
+def sum_by_document(trained: TrainedModel, documents: Sequence[str]) -> Tensor:
+    """The cross-entropy of each document, summed over its tokens and its end. (documents,) float64"""
+    rows = rows_at_once(trained.model.vocabulary, torch.device("cpu"))
+    losses = [
+        F.cross_entropy(trained.logits(contexts), targets, reduction="none")
+        for batch in EvaluationBatches(Windows.from_documents(documents, trained.vocabulary, trained.block_size))
+        for contexts, targets in zip(torch.split(batch.contexts, rows), torch.split(batch.targets, rows), strict=True)
+    ]
+    which = torch.arange(len(documents)).repeat_interleave(count_tokens(documents))  # (tokens,)
+    return torch.zeros(len(documents), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
+
+
+def count_tokens(documents: Sequence[str]) -> Tensor:
+    """(documents,) int64, each document's end included."""
+    return torch.tensor([len(document) + 1 for document in documents])
+
+
+def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
+    """The comparison in words, for two names of models."""
+    a, b = result["losses"]
+    where = f"{result['documents']:,} documents of {result['name']}"
+    better = first if a < b else second
+    verdict = f"{better} is better" if result["p"] < SIGNIFICANT else "the difference may be chance"
+    return (
+        f"on {where}: {first} {a:.4f}, {second} {b:.4f}; difference {result['difference']:+.4f} with a standard error "
+        f"of {result['standard_error']:.4f}, p = {result['p']:.2g}: {verdict}"
+    )
+
+
+def estimate_difference(first: Tensor, second: Tensor, documents: Sequence[str]) -> dict[str, Any]:
+    """The paired test for two models' summed losses, (documents,) float64 each."""
+    tokens = count_tokens(documents).double()
+    total, n = float(tokens.sum()), len(tokens)
+    difference = float((first - second).sum()) / total
+    residuals = first - second - difference * tokens  # (documents,)
+    error = math.sqrt(n / (n - 1) * float(residuals.square().sum())) / total
+    z = abs(difference) / error if error > 0 else (math.inf if difference else 0.0)
+    return {
+        "documents": n,
+        "tokens": int(total),
+        "losses": [float(first.sum()) / total, float(second.sum()) / total],
+        "difference": difference,
+        "standard_error": error,
+        "p": math.erfc(z / math.sqrt(2)),
+    }

@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makemore.config.compose import read_data
+from makemore.inference.comparison import compare, count_tokens, estimate_difference, format_comparison
+from makemore.models import model_file
+from makemore.models.model_file import TrainedModel
+from tests.helpers import QUIET, Script, Train, refused, seeded
+
+
+def draw_documents(count: int, seed: int) -> list[str]:
+    lengths = torch.randint(1, 12, (count,), generator=seeded(seed))
+    return ["a" * length for length in lengths.tolist()]
+
+
+def draw_losses(documents: list[str], seed: int) -> torch.Tensor:
+    """Noise that grows with the length of a document."""
+    noise = torch.randn(len(documents), generator=seeded(seed), dtype=torch.float64)
+    return 2 * count_tokens(documents) + noise * count_tokens(documents).sqrt()
+
+
+@given(st.integers(0, 1000))
+def test_the_standard_error_is_that_of_a_bootstrap_over_documents(seed: int) -> None:
+    documents = draw_documents(400, seed)
+    first, second = (draw_losses(documents, seed + shift) for shift in (1, 2))
+    found = estimate_difference(first, second, documents)
+    chosen = torch.randint(400, (2000, 400), generator=seeded(seed + 3))
+    resampled = (first - second)[chosen].sum(1) / count_tokens(documents)[chosen].sum(1)  # (2000,)
+    assert found["standard_error"] == pytest.approx(float(resampled.std()), rel=0.1)
+
+
+def test_equal_models_differ_significantly_as_often_as_the_level_says() -> None:
+    documents = draw_documents(200, 0)
+    p = torch.tensor(
+        [
+            estimate_difference(draw_losses(documents, seed), draw_losses(documents, seed + 5000), documents)["p"]
+            for seed in range(1, 2001)
+        ]
+    )
+    for level in (0.01, 0.05, 0.5):
+        assert float((p < level).double().mean()) == pytest.approx(level, abs=4 * (level * (1 - level) / 2000) ** 0.5)
+
+
+@pytest.fixture
+def models(train: Train, few_names: Path) -> list[TrainedModel]:
+    data = ("data=text", f"data.path={few_names}", *QUIET)
+    runs = [train("steps=5", *data), train("model=ngram", "data.block_size=2", *data)]
+    trained = [model_file.load(run.folder) for run in runs]
+    for model, run in zip(trained, runs, strict=True):
+        model.settings["dev"] = run.metrics["dev_loss"]
+    return trained
+
+
+def test_the_losses_compared_are_those_of_the_runs(models: list[TrainedModel]) -> None:
+    found = compare(models[0], models[1], None)
+    assert found["losses"] == pytest.approx([model.settings["dev"] for model in models], rel=1e-6)
+    assert found["difference"] == pytest.approx(found["losses"][0] - found["losses"][1])
+    assert (found["name"], found["documents"]) == ("dev", 3)
+    back = compare(models[1], models[0], None)
+    assert (back["difference"], back["p"]) == pytest.approx((-found["difference"], found["p"]))
+    assert "B" in format_comparison(found, "A", "B")
+
+
+def test_a_model_does_not_differ_from_itself(models: list[TrainedModel]) -> None:
+    found = compare(models[0], models[0], None)
+    assert (found["difference"], found["standard_error"], found["p"]) == (0, 0, 1)
+
+
+def test_documents_that_one_of_the_models_does_not_know_are_left_out(
+    models: list[TrainedModel], tmp_path: Path
+) -> None:
+    (tmp_path / "others.txt").write_text("emma\nzoe\nava\n")
+    source = read_data({**models[0].data, "source": "text", "path": str(tmp_path / "others.txt")})
+    assert compare(models[0], models[1], source)["documents"] == 2
+    (tmp_path / "others.txt").write_text("emma\nzoe\n")
+    with refused("others.txt", "1"):
+        compare(models[0], models[1], source)
+
+
+def test_models_with_other_dev_documents_are_refused(models: list[TrainedModel], train: Train, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("emma\nava\nmia\nlea\nval\n" * 3)
+    other = model_file.load(train("data=text", f"data.path={tmp_path / 'more.txt'}", "steps=5", *QUIET).folder)
+    with refused("dev", "data.path=FILE"):
+        compare(models[0], other, None)
+
+
+def test_evaluate_compares_two_runs(script: Script) -> None:
+    for name in ("first", "second"):
+        command = ("train.py", "experiment=smoke", "steps=20", f"seed={len(name)}", f"hydra.run.dir={name}", *QUIET)
+        assert script(*command).returncode == 0
+    done = script("evaluate.py", "checkpoint=first", "against=second", "json=true")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["against"]["losses"]) == 2
+    assert "p = " in script("evaluate.py", "checkpoint=first", "against=second").stdout
+    assert "third" in script("evaluate.py", "checkpoint=first", "against=third").stderr

@@ -3,15 +3,17 @@
     python -m benchmarks.leaderboard data=text data.path=names.txt
 
 trains each system as a process of its own, twice, with data.unique=false and true, on the data that the arguments name
-(the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, and the table between
-the marks in README.md. It takes as long as two of the best: ten to twenty minutes. `--systems bigram,4-gram` trains
-those whose names begin so, and keeps other rows; `--table` only writes the table again.
+(the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, the table between the
+marks in README.md, and docs/quality.png: every system's dev loss against its seconds of training, a mixture's with
+those of its members. It takes twenty to thirty minutes. `--systems bigram,4-gram` trains those whose names begin so,
+and keeps other rows; `--table` only writes the table and the figure again.
 
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -55,11 +57,12 @@ SYSTEMS = [
     System("WaveNet, lecture 5", "model=wavenet schedule.drop_at=0.75", published="1.769 / 1.993"),
     System("5-gram, Kneser-Ney", "model=ngram data.block_size=4", published="dev 1.994"),
     System("6-gram, Kneser-Ney", "model=ngram data.block_size=5", published="dev 1.984"),
-    System("MLP, distilled from Kneser-Ney", "experiment=best"),
+    System("MLP, shortest training to 2.00", "experiment=speedrun_wide"),
+    System("MLPs, distilled and averaged", "experiment=best"),
     System(
-        "mixture of the distilled MLP and the 6-gram",
+        "mixture of these and WaveNet",
         "model=mixture",
-        ("MLP, distilled from Kneser-Ney", "6-gram, Kneser-Ney"),
+        ("MLPs, distilled and averaged", "WaveNet, lecture 5"),
     ),
 ]
 
@@ -109,19 +112,49 @@ def table(rows: dict[str, Any]) -> str:
         name = system.name + (f" (published {system.published})" if system.published else "")
         members = " model.members=[RUN,RUN]" if system.members else ""
         command = "`" + " ".join(f"python train.py {system.arguments}{members} {rows['data']}".split()) + "`"
-        cells = [name, f"{both['all']['parameters']:,}", f"{both['all']['fit_seconds']:.1f}", *losses, command]
+        cells = [name, f"{both['all']['parameters']:,}", f"{seconds(system, rows):.1f}", *losses, command]
         entries.append((both["all"]["dev_loss"], "| " + " | ".join(cells) + " |"))
     return "\n".join([*lines, *(line for _, line in sorted(entries, key=lambda entry: -entry[0]))])
 
 
-def shown(data: list[str]) -> str:
-    """The data as it stands in a command, without the path to its file."""
-    return (
-        " ".join(argument.split("=")[0] + "=" + Path(argument.split("=")[1]).name for argument in data) or "data=names"
-    )
-
-
 PARTS = ("train", "dev", "test")
+# The height of a label in the figure, in nats, and how many times as many seconds its width covers.
+LABEL, BESIDE = 0.018, 40
+
+
+def seconds(system: System, rows: dict[str, Any]) -> float:
+    """Seconds of training, those of a mixture's members included."""
+    return float(sum(rows[name]["all"]["fit_seconds"] for name in (system.name, *system.members)))
+
+
+def draw(rows: dict[str, Any], path: Path) -> None:
+    """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
+    from matplotlib.figure import Figure
+
+    points = [(seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in SYSTEMS if s.name in rows]
+    points.sort(key=lambda point: point[1])
+    best, fastest = [], math.inf
+    for x, y, _ in points:  # from the best loss to the worst
+        if x < fastest:
+            best.append((x, y))
+            fastest = x
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.step(*zip(*reversed(best), strict=True), where="post", color="0.8", zorder=0)
+    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color="tab:blue", markersize=5)
+    axes.set_xscale("log")
+    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 30)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    labels = list[tuple[float, float]]()
+    for x, y, name in points:
+        # Above the labels of better systems that begin near it.
+        height = max([y, *(below + LABEL for beside, below in labels if max(x / beside, beside / x) < BESIDE)])
+        labels.append((x, height))
+        axes.annotate(f"{name}, {y:.3f}", (x, height), (6, 0), textcoords="offset points", fontsize=8, va="center")
+    axes.set_xlabel(f"seconds of training, logarithmic ({rows['data']})")
+    axes.set_ylabel("dev loss, nats per character")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 def write(rows: dict[str, Any]) -> None:
@@ -147,13 +180,14 @@ def main() -> None:
         if missing or not chosen:
             raise SystemExit(f"--systems {options.systems}: also needs {', '.join(sorted(missing)) or 'a system'}")
         kept = rows.get("data")
-        if kept is not None and kept != shown(options.data) and len(chosen) < len(SYSTEMS):
+        if kept is not None and kept != measuring.shown(options.data) and len(chosen) < len(SYSTEMS):
             raise SystemExit(f"the kept rows are of {kept}; measure all systems to begin with other data")
-        rows = rows | {"data": shown(options.data)}
+        rows = rows | {"data": measuring.shown(options.data)}
         with tempfile.TemporaryDirectory() as folder:
             measure(chosen, options.data, Path(folder), rows)
     write(rows)
-    print("written: benchmarks/results/leaderboard.json, README.md")
+    draw(rows, ROOT / "docs" / "quality.png")
+    print("written: benchmarks/results/leaderboard.json, README.md, docs/quality.png")
 
 
 if __name__ == "__main__":

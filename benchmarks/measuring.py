@@ -29,3 +29,10 @@ def keep(name: str, rows: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine(), "rows": rows}, indent=2)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def shown(data: list[str]) -> str:
+    """The data as it stands in a command, without the path to its file."""
+    return (
+        " ".join(argument.split("=")[0] + "=" + Path(argument.split("=")[1]).name for argument in data) or "data=names"
+    )

@@ -96,7 +96,7 @@ def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) 
     assert "model.hidden" in typo.stderr
 
 
-def test_sampling_and_evaluating_do_not_import_lightning(tmp_path: Path) -> None:
+def test_sampling_and_evaluating_import_neither_lightning_nor_a_compiler(tmp_path: Path) -> None:
     path = saved_model(tmp_path / "model")
     for script, asked in (("sample.py", "n=2"), ("evaluate.py", "words=[a,b]")):
         command = [sys.executable, "-X", "importtime", str(ROOT / script), asked, f"checkpoint={path}"]
@@ -104,6 +104,7 @@ def test_sampling_and_evaluating_do_not_import_lightning(tmp_path: Path) -> None
         assert len(done.stdout.splitlines()) >= 2
         assert " torch\n" in done.stderr
         assert "lightning" not in done.stderr
+        assert "torch._dynamo" not in done.stderr  # a second
 
 
 def test_output_that_nobody_reads_any_more_is_no_error(trained: Path) -> None:

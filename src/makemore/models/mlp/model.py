@@ -32,9 +32,9 @@ class Model(LanguageModel):
         super().__init__(config, vocabulary, block_size)
         empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
-        scale = formulas.recency_scale(config.recency, block_size, config.emb_dim)
+        scale = None if config.recency == 1 else formulas.recency_scale(config.recency, block_size, config.emb_dim)
         self._scale: Tensor | None
-        self.register_buffer("_scale", None if config.recency == 1 else scale, persistent=False)
+        self.register_buffer("_scale", scale, persistent=False)
         self._form, self._threads = Gradients.autograd, 1
         if config.gradients is Gradients.compiled:
             self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"

@@ -45,7 +45,7 @@ class System(NamedTuple):
 
 SYSTEMS = [
     System(
-        "bigram, counts with add-one smoothing",
+        "bigram, counts (add-one)",
         "model=ngram model.smoothing=add_k data.block_size=1",
         published="2.4546, of all names on all names",
     ),
@@ -119,7 +119,7 @@ def table(rows: dict[str, Any]) -> str:
 
 PARTS = ("train", "dev", "test")
 # The height of a label in the figure, in nats, and how many times as many seconds its width covers.
-LABEL, BESIDE = 0.018, 40
+LABEL, BESIDE = 0.018, 30
 
 
 def seconds(system: System, rows: dict[str, Any]) -> float:
@@ -140,17 +140,19 @@ def draw(rows: dict[str, Any], path: Path) -> None:
             fastest = x
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.step(*zip(*reversed(best), strict=True), where="post", color="0.8", zorder=0)
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color="tab:blue", markersize=5)
+    axes.step(*zip(*reversed(best), strict=True), where="post", color="0.85", zorder=0)
+    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color="tab:blue", markersize=5, zorder=5)
     axes.set_xscale("log")
-    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 30)
+    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 60)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     labels = list[tuple[float, float]]()
     for x, y, name in points:
         # Above the labels of better systems that begin near it.
         height = max([y, *(below + LABEL for beside, below in labels if max(x / beside, beside / x) < BESIDE)])
         labels.append((x, height))
-        axes.annotate(f"{name}, {y:.3f}", (x, height), (6, 0), textcoords="offset points", fontsize=8, va="center")
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        text = f"{name}, {y:.3f}"
+        axes.annotate(text, (x, height), (6, 0), textcoords="offset points", fontsize=8, va="center", bbox=white)
     axes.set_xlabel(f"seconds of training, logarithmic ({rows['data']})")
     axes.set_ylabel("dev loss, nats per character")
     axes.spines[["top", "right"]].set_visible(False)

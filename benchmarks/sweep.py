@@ -1,11 +1,11 @@
 """A sweep on all cores against the same sweep one run after another, and against what this machine's cores allow.
 
-    python -m benchmarks.sweep [--rounds 3] [--steps 200000] [KEY=VALUE ...]
+    python -m benchmarks.sweep [--rounds 3] [--steps 200000] [--no-commands] [KEY=VALUE ...]
 
 The sweep is the README's: 3 embedding sizes, 2 hidden widths, 3 block sizes. One after another it runs in one process
 (Hydra's own launcher) and as 18 commands. What the cores allow is measured on work that shares nothing: the compiled
 training step, and plain Python, each in one process and in one process a core. Where two "cores" are two threads of
-one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes.
+one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes, six without the commands.
 """
 
 import argparse
@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--no-commands", action="store_true", help="leave out the 18 commands, which take longest")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     settings = (f"steps={options.steps}", *options.overrides)
@@ -90,6 +91,8 @@ def main() -> None:
         "one after another in a process": functools.partial(swept, "hydra/launcher=basic", *settings),
         "one command after another": functools.partial(commands, *settings),
     }
+    if options.no_commands:
+        del ways["one command after another"]
     rows = []
     for number in range(options.rounds):
         row = {name: round(measuring.seconds(work), 2) for name, work in ways.items()}

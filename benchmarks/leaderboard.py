@@ -6,14 +6,17 @@ trains each system as a process of its own, twice, with data.unique=false and tr
 (the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, the table between the
 marks in README.md, and docs/quality.png: every system's dev loss against its seconds of training, a mixture's with
 those of its members. It takes twenty to thirty minutes. `--systems bigram,4-gram` trains those whose names begin so,
-and keeps other rows; `--table` only writes the table and the figure again.
+and keeps other rows; `--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted;
+`--table` only writes the table and the figure again.
 
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
 import argparse
+import contextlib
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import measuring
+from makemore.files import METRICS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = measuring.RESULTS / "leaderboard.json"
@@ -68,26 +72,30 @@ SYSTEMS = [
 
 
 def train(arguments: list[str], folder: Path) -> dict[str, Any]:
-    """The metrics of one run in a folder."""
+    """The metrics of one run in a folder; those of a finished run that is there already."""
+    if (folder / METRICS).exists():
+        return json.loads((folder / METRICS).read_text())  # type: ignore[no-any-return]
     command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={folder}", "test=true", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1]}")
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    return metrics
+    return json.loads((folder / METRICS).read_text())  # type: ignore[no-any-return]
+
+
+def name_folder(system: str, unique: bool) -> str:
+    """The folder of a system's run: mlp-lecture-2-unique."""
+    return "-".join([*re.findall("[a-z0-9]+", system.lower()), "unique" if unique else "all"])
 
 
 def measure(systems: list[System], data: list[str], runs: Path, rows: dict[str, Any]) -> None:
     """Trains systems and fills in their rows."""
     for unique in (False, True):
-        for number, system in enumerate(systems):
-            folder = runs / f"{number}-{'unique' if unique else 'all'}"
+        for system in systems:
             arguments = [*system.arguments.split(), *data, f"data.unique={str(unique).lower()}"]
             if system.members:
-                numbers = [[other.name for other in systems].index(member) for member in system.members]
-                members = ",".join(str(runs / f"{i}-{'unique' if unique else 'all'}") for i in numbers)
+                members = ",".join(str(runs / name_folder(member, unique)) for member in system.members)
                 arguments.append(f"model.members=[{members}]")
-            metrics = train(arguments, folder)
+            metrics = train(arguments, runs / name_folder(system.name, unique))
             rows.setdefault(system.name, {})["unique" if unique else "all"] = metrics
             print(
                 f"{system.name:45}{'unique' if unique else 'all':8}dev {metrics['dev_loss']:.4f}   "
@@ -173,6 +181,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="every system on the same split")
     arguments.add_argument("--systems", default="", help="beginnings of names, separated by commas; all if left out")
     arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
+    arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
     arguments.add_argument("data", nargs="*", help="the data, as train.py takes it")
     options = arguments.parse_args()
     rows: dict[str, Any] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
@@ -185,8 +194,8 @@ def main() -> None:
         if kept is not None and kept != measuring.shown(options.data) and len(chosen) < len(SYSTEMS):
             raise SystemExit(f"the kept rows are of {kept}; measure all systems to begin with other data")
         rows = rows | {"data": measuring.shown(options.data)}
-        with tempfile.TemporaryDirectory() as folder:
-            measure(chosen, options.data, Path(folder), rows)
+        with contextlib.nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as folder:
+            measure(chosen, options.data, Path(folder).resolve(), rows)
     write(rows)
     draw(rows, ROOT / "docs" / "quality.png")
     print("written: benchmarks/results/leaderboard.json, README.md, docs/quality.png")

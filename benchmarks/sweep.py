@@ -5,7 +5,8 @@
 The sweep is the README's: 3 embedding sizes, 2 hidden widths, 3 block sizes. One after another it runs in one process
 (Hydra's own launcher) and as 18 commands. What the cores allow is measured on work that shares nothing: the compiled
 training step, and plain Python, each in one process and in one process a core. Where two "cores" are two threads of
-one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes, six without the commands.
+one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes, six without the
+commands.
 """
 
 import argparse

@@ -41,8 +41,8 @@ def evaluate(nodes: DictConfig) -> None:
             result["words"] = evaluation.measure_words(trained, settings.words)
         text = evaluation.format_result(trained, result)
         if settings.against is not None:
-            other = model_file.find_file(Path(settings.against))
-            compared = comparison.compare(trained, model_file.load(other), settings.data)
+            other = model_file.find_file(Path(settings.against), "against")
+            compared = comparison.compare(trained, model_file.load(other, "against"), settings.data)
             result["against"] = {"checkpoint": str(other), **compared}
             text += "\n\n" + comparison.format_comparison(compared, str(path), str(other))
         # Flushed here, because Hydra passes over errors when it does it.

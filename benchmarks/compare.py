@@ -32,17 +32,13 @@ ROOT = Path(__file__).parent.parent
 Row = dict[str, float]
 
 
-def timed(command: list[str], folder: str) -> tuple[float, str]:
-    """Wall seconds of a process, and what it printed."""
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, check=True)
-    return time.perf_counter() - started, done.stdout
-
-
 def plain(command: list[str], steps: int, measured: int) -> Row:
     """One run of a script that prints `fit_seconds`, for `measured` steps, scaled to `steps`."""
-    whole, printed = timed([*command, "--steps", str(measured)], str(ROOT))
-    fit = json.loads(printed.strip().splitlines()[-1])["fit_seconds"]
+    started = time.perf_counter()
+    whole_command = [sys.executable, *command, "--steps", str(measured)]
+    done = subprocess.run(whole_command, cwd=ROOT, capture_output=True, text=True, check=True)
+    whole = time.perf_counter() - started
+    fit = json.loads(done.stdout.strip().splitlines()[-1])["fit_seconds"]
     scaled = fit * steps / measured
     return {"fit": scaled, "whole": whole - fit + scaled, "us": fit / measured * 1e6}
 
@@ -50,10 +46,8 @@ def plain(command: list[str], steps: int, measured: int) -> Row:
 def makemore(*overrides: str) -> Row:
     """One run of train.py, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        whole, _ = timed([str(ROOT / "train.py"), *overrides], folder)
-        ended = time.time()
-        metrics = json.loads(next(Path(folder).rglob("metrics.json")).read_text())
-        tail = ended - next(Path(folder).rglob("last.ckpt")).stat().st_mtime
+        whole, metrics = measuring.train([*overrides], Path(folder) / "run")
+        tail = time.time() - (Path(folder) / "run" / "last.ckpt").stat().st_mtime
     fit, steps = metrics["fit_seconds"], metrics["steps"]
     return {
         "fit": fit,

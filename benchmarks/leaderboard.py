@@ -5,9 +5,9 @@
 trains each system as a process of its own, twice, with data.unique=false and true, on the data that the arguments name
 (the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, the table between the
 marks in README.md, and docs/quality.png: every system's dev loss against its seconds of training, a mixture's with
-those of its members. It takes twenty to thirty minutes. `--systems bigram,4-gram` trains those whose names begin so,
-and keeps other rows; `--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted;
-`--table` only writes the table and the figure again.
+those of its members. It takes twenty to thirty minutes. `--systems bigram-neural wavenet-lecture-5 -- data=...` trains
+only these, and keeps other rows; `--runs FOLDER` keeps the runs, and the same command then goes on where it was
+interrupted; `--table` only writes the table and the figure again.
 
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
@@ -17,8 +17,6 @@ import contextlib
 import json
 import math
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +24,6 @@ from typing import Any, NamedTuple
 from benchmarks import measuring
 from makemore.files import METRICS
 
-ROOT = Path(__file__).parent.parent
 RESULTS = measuring.RESULTS / "leaderboard.json"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
 
@@ -72,19 +69,22 @@ SYSTEMS = [
 
 
 def train(arguments: list[str], folder: Path) -> dict[str, Any]:
-    """The metrics of one run in a folder; those of a finished run that is there already."""
-    if (folder / METRICS).exists():
+    """The metrics of one run in a folder; those of a finished run that the same command left there."""
+    arguments, kept = ["test=true", *arguments], folder.with_suffix(".command")
+    if kept.exists() and kept.read_text(encoding="utf-8") == " ".join(arguments):
         return json.loads((folder / METRICS).read_text())  # type: ignore[no-any-return]
-    command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={folder}", "test=true", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads((folder / METRICS).read_text())  # type: ignore[no-any-return]
+    _, metrics = measuring.train(arguments, folder)
+    kept.write_text(" ".join(arguments), encoding="utf-8")
+    return metrics
+
+
+def key(system: str) -> str:
+    """A system's name as it is typed, and as its folder is called: mlp-lecture-2."""
+    return "-".join(re.findall("[a-z0-9]+", system.lower()))
 
 
 def name_folder(system: str, unique: bool) -> str:
-    """The folder of a system's run: mlp-lecture-2-unique."""
-    return "-".join([*re.findall("[a-z0-9]+", system.lower()), "unique" if unique else "all"])
+    return f"{key(system)}-{'unique' if unique else 'all'}"
 
 
 def measure(systems: list[System], data: list[str], runs: Path, rows: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def table(rows: dict[str, Any]) -> str:
     ]
     entries = []
     for system in SYSTEMS:
-        if system.name not in rows:
+        if len(rows.get(system.name, ())) < 2:  # with and without repeated names
             continue
         both = rows[system.name]
         losses = [f"{both[which][f'{part}_loss']:.3f}" for which in ("all", "unique") for part in PARTS]
@@ -139,7 +139,9 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
     from matplotlib.figure import Figure
 
-    points = [(seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in SYSTEMS if s.name in rows]
+    points = [
+        (seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in SYSTEMS if len(rows.get(s.name, ())) == 2
+    ]
     points.sort(key=lambda point: point[1])
     best, fastest = [], math.inf
     for x, y, _ in points:  # from the best loss to the worst
@@ -169,7 +171,7 @@ def draw(rows: dict[str, Any], path: Path) -> None:
 
 def write(rows: dict[str, Any]) -> None:
     """Puts the table between its marks in README.md."""
-    readme = ROOT / "README.md"
+    readme = measuring.ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
@@ -179,25 +181,25 @@ def write(rows: dict[str, Any]) -> None:
 def main() -> None:
     """Trains, keeps and writes."""
     arguments = argparse.ArgumentParser(description="every system on the same split")
-    arguments.add_argument("--systems", default="", help="beginnings of names, separated by commas; all if left out")
+    choices = {key(system.name): system for system in SYSTEMS}
+    arguments.add_argument("--systems", nargs="+", choices=choices, default=list(choices), help="all if left out")
     arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
     arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
     arguments.add_argument("data", nargs="*", help="the data, as train.py takes it")
     options = arguments.parse_args()
     rows: dict[str, Any] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
     if not options.table:
-        chosen = [system for system in SYSTEMS if system.name.startswith(tuple(options.systems.split(",")))]
+        chosen = [system for name, system in choices.items() if name in options.systems]
         missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
-        if missing or not chosen:
-            raise SystemExit(f"--systems {options.systems}: also needs {', '.join(sorted(missing)) or 'a system'}")
-        kept = rows.get("data")
-        if kept is not None and kept != measuring.shown(options.data) and len(chosen) < len(SYSTEMS):
-            raise SystemExit(f"the kept rows are of {kept}; measure all systems to begin with other data")
-        rows = rows | {"data": measuring.shown(options.data)}
+        if missing:
+            arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
+        data = measuring.shown(options.data)
+        if rows.get("data") != data:  # rows of other data do not go into the same table
+            rows = {"data": data}
         with contextlib.nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as folder:
             measure(chosen, options.data, Path(folder).resolve(), rows)
     write(rows)
-    draw(rows, ROOT / "docs" / "quality.png")
+    draw(rows, measuring.ROOT / "docs" / "quality.png")
     print("written: benchmarks/results/leaderboard.json, README.md, docs/quality.png")
 
 

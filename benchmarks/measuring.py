@@ -2,6 +2,8 @@
 
 import json
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
+from makemore.files import METRICS
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -17,6 +22,17 @@ def seconds(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def train(arguments: list[str], folder: Path) -> tuple[float, dict[str, Any]]:
+    """Runs train.py into a folder: seconds of the process, and the metrics. Ends this process if the run fails."""
+    command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={folder}", *arguments]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    whole = time.perf_counter() - started
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1]}")
+    return whole, json.loads((folder / METRICS).read_text())
 
 
 def machine() -> str:
@@ -33,6 +49,5 @@ def keep(name: str, rows: Any) -> None:
 
 def shown(data: list[str]) -> str:
     """The data as it stands in a command, without the path to its file."""
-    return (
-        " ".join(argument.split("=")[0] + "=" + Path(argument.split("=")[1]).name for argument in data) or "data=names"
-    )
+    parts = (argument.partition("=") for argument in data)
+    return " ".join(key + equals + Path(value).name for key, equals, value in parts) or "data=names"

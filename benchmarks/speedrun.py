@@ -17,7 +17,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,6 @@ from scipy import stats
 
 from benchmarks import measuring
 
-ROOT = Path(__file__).parent.parent
 RESULTS = measuring.RESULTS / "speedrun.json"
 SEEDS = 20
 LEVEL = 0.01
@@ -49,9 +47,8 @@ RECORDS = {
 def run(record: Record, seed: int, data: list[str]) -> dict[str, Any]:
     """One run: dev loss, seconds of training, seconds of the process."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py"), *record.command.split(), f"seed={seed}", *data]
-        whole = measuring.seconds(lambda: subprocess.run(command, cwd=folder, capture_output=True, check=True))
-        metrics = json.loads(next(Path(folder).rglob("metrics.json")).read_text())
+        arguments = [*record.command.split(), f"seed={seed}", *data]
+        whole, metrics = measuring.train(arguments, Path(folder) / "run")
     if record.parameters not in (None, metrics["parameters"]):
         raise SystemExit(f"{record.command} trains {metrics['parameters']:,} parameters, not {record.parameters:,}")
     return {"seed": seed, "dev": metrics["dev_loss"], "fit": metrics["fit_seconds"], "whole": whole}
@@ -59,14 +56,14 @@ def run(record: Record, seed: int, data: list[str]) -> dict[str, Any]:
 
 def commit() -> str:
     """The commit that is measured, with a mark if the files differ from it."""
-    git = ["git", "-C", str(ROOT)]
+    git = ["git", "-C", str(measuring.ROOT)]
     name = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     return name + (" with changes" if changed else "")
 
 
-def measure(record: Record, data: list[str]) -> dict[str, Any]:
-    """All seeds of one record; prints a line a seed, and the verdict."""
+def measure(record: Record, data: list[str], measured: str) -> dict[str, Any]:
+    """All seeds of one record, of the code of a commit; prints a line a seed, and the verdict."""
     run(record, 0, data)  # fills the caches
     rows = []
     for seed in range(SEEDS):
@@ -82,7 +79,7 @@ def measure(record: Record, data: list[str]) -> dict[str, Any]:
     )
     return {
         "command": f"python train.py {record.command} {measuring.shown(data)}",
-        "commit": commit(),
+        "commit": measured,
         "target": record.target,
         "mean": statistics.mean(dev),
         "standard_deviation": statistics.stdev(dev),
@@ -99,10 +96,14 @@ def main() -> None:
     arguments.add_argument("--record", choices=RECORDS, help="only this one")
     arguments.add_argument("data", nargs="*", help="the data, as train.py takes it; the bundled names if left out")
     options = arguments.parse_args()
+    if others := [argument for argument in options.data if not argument.startswith("data")]:
+        arguments.error(f"{' '.join(others)}: a record takes no settings but those of the data")
+    measured = commit()
     for name in [options.record] if options.record else RECORDS:
         print(f"{name}: {RECORDS[name].command}", flush=True)
         kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
-        measuring.keep("speedrun", kept | {name: measure(RECORDS[name], options.data)})
+        key = f"{name}, {measuring.shown(options.data)}"
+        measuring.keep("speedrun", kept | {key: measure(RECORDS[name], options.data, measured)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A sweep on all cores against the same sweep one run after another, and against what this machine's cores allow.
 
-    python -m benchmarks.sweep [--rounds 3] [--steps 200000] [--no-commands] [KEY=VALUE ...]
+    python -m benchmarks.sweep [--rounds 5] [--steps 200000] [--no-commands] [KEY=VALUE ...]
 
 The sweep is the README's: 3 embedding sizes, 2 hidden widths, 3 block sizes. One after another it runs in one process
 (Hydra's own launcher) and as 18 commands. What the cores allow is measured on work that shares nothing: the compiled
@@ -79,7 +79,7 @@ def gain(work: Callable[[], None]) -> float:
 def main() -> None:
     """Prints the ratios of each round and their medians; writes results/sweep.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200_000)
     parser.add_argument("--no-commands", action="store_true", help="leave out the 18 commands, which take longest")
     parser.add_argument("overrides", nargs="*")

@@ -66,6 +66,13 @@ def test_the_losses_compared_are_those_of_the_runs(models: list[TrainedModel]) -
     assert "B" in format_comparison(found, "A", "B")
 
 
+def test_few_documents_prove_nothing() -> None:
+    documents = draw_documents(20, 0)
+    found = estimate_difference(draw_losses(documents, 1), draw_losses(documents, 2) + 100, documents)
+    assert found["p"] < 0.01
+    assert "better" not in format_comparison({"name": "dev", "left_out": 0, **found}, "A", "B")
+
+
 def test_a_model_does_not_differ_from_itself(models: list[TrainedModel]) -> None:
     found = compare(models[0], models[0], None)
     assert (found["difference"], found["standard_error"], found["p"]) == (0, 0, 1)
@@ -76,7 +83,9 @@ def test_documents_that_one_of_the_models_does_not_know_are_left_out(
 ) -> None:
     (tmp_path / "others.txt").write_text("emma\nzoe\nava\n")
     source = read_data({**models[0].data, "source": "text", "path": str(tmp_path / "others.txt")})
-    assert compare(models[0], models[1], source)["documents"] == 2
+    found = compare(models[0], models[1], source)
+    assert (found["documents"], found["left_out"]) == (2, 1)
+    assert "1 with unknown characters" in format_comparison(found, "A", "B")
     (tmp_path / "others.txt").write_text("emma\nzoe\n")
     with refused("others.txt", "1"):
         compare(models[0], models[1], source)
@@ -97,4 +106,4 @@ def test_evaluate_compares_two_runs(script: Script) -> None:
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["against"]["losses"]) == 2
     assert "p = " in script("evaluate.py", "checkpoint=first", "against=second").stdout
-    assert "third" in script("evaluate.py", "checkpoint=first", "against=third").stderr
+    assert "against=third" in script("evaluate.py", "checkpoint=first", "against=third").stderr

@@ -31,6 +31,11 @@ def mlp(block_size: int = 2) -> LanguageModel:
     return build("mlp", 4, block_size, 1, **network)
 
 
+def ensemble() -> LanguageModel:
+    network = {"emb_dim": 3, "hidden": 5, "init": Init.normal, "dropout": 0.0, "gradients": Gradients.auto}
+    return build("ensemble", 4, 2, 1, recency=0.5, networks=2, **network)
+
+
 def bigram() -> LanguageModel:
     return build("bigram", 4, 1)
 
@@ -61,6 +66,7 @@ def nested() -> LanguageModel:
 
 MODELS: dict[str, Callable[[], LanguageModel]] = {
     "mlp": mlp,
+    "ensemble": ensemble,
     "bigram": bigram,
     "wavenet": wavenet,
     "ngram": ngram,

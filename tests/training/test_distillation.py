@@ -65,6 +65,7 @@ NETWORKS = {
     "mlp, closed form": ("model.hidden=9", "model.gradients=closed_form"),
     "mlp, autograd": ("model.hidden=9", "model.gradients=autograd"),
     "bigram": ("model=bigram",),
+    "ensemble": ("model=ensemble", "model.networks=2", "model.hidden=9"),
     "wavenet": ("model=wavenet", "model.hidden=9"),
 }
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from benchmarks.soak import compare
+from makemore import machine
 from makemore.data import split
 from makemore.models import model_file
-from makemore.training import saving
+from makemore.training import execution, saving
 from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
 
 # What each run of these tests adds to the default one; steps are few, and a call takes 7.
@@ -20,6 +21,10 @@ SETTINGS = {
     "dropout": ("optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.3"),
     "epochs": ("data.replacement=false", "data.batch_size=700", "data.overfit=300", "model.gradients=autograd"),
     "distilled": ("distillation=0.5", "data.overfit=300"),
+    "ensemble": (
+        *("model=ensemble", "model.networks=3", "model.hidden=20", "model.recency=0.8", "trainer.threads=2"),
+        *("data.replacement=false", "data.overfit=300", "distillation=0.3", "optimizer=adamw"),
+    ),
     "wavenet": ("model=wavenet", "data.block_size=4", "model.hidden=5", "optimizer=adamw"),
     "bigram": ("model=bigram", "data.block_size=1", "data.batch_size=null", "data.overfit=100"),
     "diagnosed": ("callbacks=[default,saturation,scales,update_ratio]", "model.hidden=20"),
@@ -97,6 +102,21 @@ def test_a_run_that_was_killed_before_its_first_state_begins_again(train: Train,
     assert not (folder / "last.ckpt").exists()
     train(*COMMON, resume=folder)
     assert compare(whole.folder, folder) == []
+
+
+def test_a_run_goes_on_with_as_many_threads_as_it_had(train: Train, kill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (*COMMON, *QUIET, "trainer.save_every=0", "steps_per_execution=7", "data.batch_size=1024")
+    monkeypatch.setattr(execution, "PER_THREAD", 1)
+    monkeypatch.setattr(machine, "most_threads", lambda: 2)
+    whole = train(*settings)
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings)
+    kill()
+    monkeypatch.setattr(machine, "most_threads", lambda: 1)
+    again = train(*settings, resume=whole.folder.with_name("1"))
+    assert torch.get_num_threads() == 2
+    assert same_state(whole, again)
 
 
 def test_steps_per_execution_and_logger_may_change_on_the_way(train: Train, kill: Any) -> None:

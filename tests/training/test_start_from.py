@@ -22,6 +22,7 @@ def test_a_run_starts_from_the_weights_of_another(train: Train, tmp_path: Path) 
         (("model.hidden=21",), "W1"),
         (("model.emb_dim=3",), "C"),
         (("data.block_size=4",), "data.block_size"),
+        (("model.recency=0.5",), "model.recency"),
         (("model=wavenet", "data.block_size=4"), "wavenet"),
         (("model=ngram",), "ngram"),
     ],

@@ -51,7 +51,7 @@ class Minibatches:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Which minibatches come after those that were drawn."""
-        return {"generator": self._generator.get_state(), "order": self._order}
+        return {"generator": self._generator.get_state(), "order": self._order.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._generator.set_state(state["generator"])
@@ -73,7 +73,7 @@ class Minibatches:
             return torch.randint(examples, (count, self.per_step * self.batch_size), generator=self._generator)
         wanted = count * self.batch_size
         epochs = math.ceil(max(0, wanted - self._order.shape[1]) / examples)
-        order = torch.cat([self._order, *(self._epoch() for _ in range(epochs))], dim=1)
+        order = torch.cat([self._order, *(self._epoch() for _ in range(epochs))], dim=1) if epochs else self._order
         self._order = order[:, wanted:]
         return order[:, :wanted].reshape(self.per_step, count, -1).transpose(0, 1).flatten(1)
 

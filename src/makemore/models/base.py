@@ -30,6 +30,7 @@ class LanguageModel(nn.Module):
     """
 
     cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
+    read_with: tuple[str, ...] = ()  # the keys, apart from sizes, without which weights mean something else
     minibatches_per_step = 1  # drawn each from its own shuffled epochs; their rows follow each other
     products: torch.dtype | None = None  # the type of matrix products in training steps; None for that of the weights
 

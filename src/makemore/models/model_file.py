@@ -86,21 +86,23 @@ def save(trained: TrainedModel, path: Path) -> None:
         beside.write_bytes(raw.replace(NO_DIGEST.encode(), digest.encode(), 1))
 
 
-def load(path: Path) -> TrainedModel:
+def load(path: Path, key: str = "checkpoint") -> TrainedModel:
     """Reads a model from its file, or from the folder of its run, onto the CPU.
+
+    `key` is the setting that named it, for messages.
 
     Raises:
         UserError: the file is missing, damaged, or not a model file of this project.
     """
-    path = find_file(path)
+    path = find_file(path, key)
     try:
         return _restore(*_read(path))
     except FileNotFoundError:
-        raise UserError(f"checkpoint={path}: there is no such file; name a run's {NAME} or its folder") from None
+        raise UserError(f"{key}={path}: there is no such file; name a run's {NAME} or its folder") from None
     except OSError as error:
-        raise UserError(f"checkpoint={path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{key}={path} cannot be read: {error.strerror or error}") from None
     except UserError as error:
-        raise UserError(f"checkpoint={path}: {error}") from None
+        raise UserError(f"{key}={path}: {error}") from None
     except (
         safetensors.SafetensorError,
         OmegaConfBaseException,
@@ -112,7 +114,7 @@ def load(path: Path) -> TrainedModel:
         RuntimeError,
     ) as error:  # what parts that do not fit together raise
         raise UserError(
-            f"checkpoint={path} is a model file whose parts do not fit together; train the model again"
+            f"{key}={path} is a model file whose parts do not fit together; train the model again"
         ) from error
 
 
@@ -146,7 +148,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return description, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def find_file(path: Path) -> Path:
+def find_file(path: Path, key: str = "checkpoint") -> Path:
     """A model file's own path, or that of the model in a run's folder.
 
     Raises:
@@ -157,7 +159,7 @@ def find_file(path: Path) -> Path:
     except (OSError, ValueError):  # missing, or no path at all
         return path
     if is_folder and not (path / NAME).is_file():
-        raise UserError(f"checkpoint={path} is a folder without {NAME}; name the folder of a run")
+        raise UserError(f"{key}={path} is a folder without {NAME}; name the folder of a run")
     return path / NAME if is_folder else path
 
 

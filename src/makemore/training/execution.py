@@ -19,7 +19,8 @@ from makemore.models.base import LanguageModel
 
 # Operations in a step above which a GPU should pay for launching 20 kernels. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
-# Operations in a step that make a thread worth waiting for: `python -m benchmarks.forms`.
+# Operations in a step that make a thread worth waiting for also on a machine that has other work. On an idle one half
+# of them would do: `python -m benchmarks.forms`.
 PER_THREAD = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9
@@ -93,7 +94,11 @@ def require_gpu(accelerator: Accelerator) -> None:
 
 def has_bfloat16(*, on_gpu: bool) -> bool:
     """Whether the GPU, or PyTorch's library of products on this processor, multiplies numbers in bfloat16."""
-    return bool(torch.cuda.is_bf16_supported() if on_gpu else torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if on_gpu
+        else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 def choose_threads(operations: int, cores: int) -> int:
@@ -136,7 +141,7 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
 def in_words(operations: int) -> str:
     """1234567 as '1.2 million'."""
     for size, name in ((10**9, " billion"), (10**6, " million"), (10**3, " thousand")):
-        if operations >= size:
+        if operations >= 0.9995 * size:
             return f"{operations / size:.{1 if operations < 10 * size else 0}f}{name}"
     return str(operations)
 

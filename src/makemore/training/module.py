@@ -71,6 +71,8 @@ class LanguageModule(L.LightningModule):
             "steps_taken": self.steps_taken,
             "dev_losses": self.dev_losses,
             "dropout": self._generator.states,
+            # Sums over rows are rounded differently if more threads, or fewer, share them.
+            "threads": torch.get_num_threads(),
             "known": self.data.known,
             "held_out": self.data.held_out,
         }

@@ -70,7 +70,9 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     state = read_state(run_folder) if config.resume is not None else None
     steps_taken = 0 if state is None else state[KEY]["steps_taken"]
     if state is not None:
-        config = replace(config, start_from=None)  # the state has the weights
+        # The state has the weights, and it goes on in the same number of threads.
+        threads = config.trainer.threads or state[KEY].get("threads")
+        config = replace(config, start_from=None, trainer=replace(config.trainer, threads=threads))
     own: list[L.Callback] = []
     optimizer = None
     if not config.model.fitted:

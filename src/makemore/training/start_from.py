@@ -12,12 +12,9 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
     """Gives a new model the weights of a trained one.
 
     Raises:
-        UserError: there is none, or it has another name, context, vocabulary or size.
+        UserError: there is none, or it has another name, context, vocabulary, size, or meaning of its weights.
     """
-    try:
-        trained = model_file.load(Path(path))
-    except UserError as error:
-        raise UserError(str(error).replace("checkpoint=", "start_from=", 1)) from None
+    trained = model_file.load(Path(path), "start_from")
     theirs = {
         "model": trained.model.config.name,
         "data.block_size": trained.block_size,
@@ -28,6 +25,9 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
         "data.block_size": model.block_size,
         "characters": "".join(vocabulary.tokens),
     }
+    if theirs["model"] == ours["model"]:
+        theirs |= {f"model.{key}": getattr(trained.model.config, key) for key in model.read_with}
+        ours |= {f"model.{key}": getattr(model.config, key) for key in model.read_with}
     state = trained.model.state_dict()
     theirs |= {f"{name} of shape": list(tensor.shape) for name, tensor in state.items()}
     ours |= {f"{name} of shape": list(tensor.shape) for name, tensor in model.state_dict().items()}

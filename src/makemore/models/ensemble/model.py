@@ -9,7 +9,7 @@ The mean of the logits of N networks is again a network of lecture 2, with N tim
     C = [C_1 ... C_N] side by side      W1 = block diagonal of the W1_n, within each position of the context
     b1 = [b1_1 ... b1_N]                W2 = the W2_n / N on top of each other      b2 = mean of the b2_n
 
-`as_one_network` returns it. The zeros outside the blocks are what makes its parts independent, and cheap.
+The zeros outside the blocks are what makes its parts independent, and cheap.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -21,19 +21,21 @@ from torch import Tensor, nn
 
 from makemore.models.base import LanguageModel
 from makemore.models.ensemble.config import Config
-from makemore.models.mlp.formulas import Parameters
+from makemore.models.mlp.config import Gradients
 from makemore.models.mlp.model import Model as Network
 
 
 class Model(LanguageModel):
     """N networks with the keys of the configuration, apart from each other."""
 
+    read_with = Network.read_with
+
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
         self.networks = nn.ModuleList(Network(config, vocabulary, block_size) for _ in range(config.networks))
         self.cpu_only = self.members[0].cpu_only
         self.minibatches_per_step = config.networks
-        self._threads = 1
+        self._workers = 1  # threads that compute networks side by side
 
     @property
     def members(self) -> list[Network]:
@@ -49,22 +51,26 @@ class Model(LanguageModel):
         return torch.stack([network(contexts) for network in self.members]).mean(0)
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """That of a single network on one thread; threads take turns at the networks, if these draw no dropout."""
+        """That of a single network. Threads share the networks, and those left over each network's rows.
+
+        Dropout's masks are drawn in the networks' order, so with dropout all threads work at one network after another.
+        """
+        workers = 1 if self.config.dropout > 0 else min(threads, len(self.networks))
         for network in self.members:
             network.products = self.products
-            form = network.choose_form(rows, on_gpu, 1)
-        self._threads = threads if form.startswith("compiled") and self.config.dropout == 0 else 1
+            form = network.choose_form(rows, on_gpu, threads // workers)
+        self._workers = workers if self.members[0].form is Gradients.compiled else 1
         return form
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean of the networks' own losses, each on its own minibatch: the n-th of N equal parts of the rows."""
         count = len(self.networks)
 
-        def of(network: Network, *minibatch: Any) -> float:
-            return float(network.loss_and_gradients(*minibatch))
+        def of(network: Network, *minibatch: Any) -> Tensor | float:
+            return network.loss_and_gradients(*minibatch)
 
         parts = contexts.chunk(count), targets.chunk(count), [None] * count if soft is None else soft.chunk(count)
-        losses = (map if self._threads == 1 else self._pool.map)(of, self.members, *parts)
+        losses = (map if self._workers == 1 else self._pool.map)(of, self.members, *parts)
         return sum(losses) / count
 
     def operations(self, rows: int) -> int:
@@ -78,19 +84,10 @@ class Model(LanguageModel):
         """The hidden layers side by side. (B, networks * hidden)"""
         return {"h": torch.cat([network.activations(contexts)["h"] for network in self.members], dim=1)}
 
-    def as_one_network(self) -> Parameters:
-        """The parameters of the one network with these logits."""
-        parts = [network.p for network in self.members]
-        positions = [p.W1.view(self.block_size, -1, self.config.hidden).unbind() for p in parts]
-        blocks = (torch.block_diag(*at) for at in zip(*positions, strict=True))  # type: ignore[no-untyped-call]
-        return Parameters(
-            C=torch.cat([p.C for p in parts], dim=1),
-            W1=torch.cat(list(blocks)),
-            b1=torch.cat([p.b1 for p in parts]),
-            W2=torch.cat([p.W2 for p in parts]) / len(parts),
-            b2=torch.stack([p.b2 for p in parts]).mean(0),
-        )
-
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads)
+        return ThreadPoolExecutor(self._workers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, which makes its own pool."""
+        return {name: value for name, value in self.__dict__.items() if name != "_pool"}

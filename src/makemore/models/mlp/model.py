@@ -1,7 +1,7 @@
 """`model=mlp`: the network of lecture 2, after Bengio et al. (2003). Its mathematics is in `formulas.py`."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ FORMS = {
 class Model(LanguageModel):
     """The lecture's network: C, W1, b1, W2, b2 with the lecture's names and shapes."""
 
+    read_with = ("recency",)
+
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
         empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
@@ -35,7 +37,7 @@ class Model(LanguageModel):
         scale = None if config.recency == 1 else formulas.recency_scale(config.recency, block_size, config.emb_dim)
         self._scale: Tensor | None
         self.register_buffer("_scale", scale, persistent=False)
-        self._form, self._threads = Gradients.autograd, 1
+        self.form, self._threads = Gradients.autograd, 1
         if config.gradients is Gradients.compiled:
             self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
 
@@ -67,25 +69,25 @@ class Model(LanguageModel):
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
-        self._form = self.config.gradients
-        if self._form is Gradients.auto:
+        self.form = self.config.gradients
+        if self.form is Gradients.auto:
             large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
             in_loops = not large and not on_gpu and self.products is None
-            self._form = Gradients.compiled if in_loops else Gradients.closed_form
-        if self._form is Gradients.compiled and self.products is not None:
+            self.form = Gradients.compiled if in_loops else Gradients.closed_form
+        if self.form is Gradients.compiled and self.products is not None:
             raise UserError(
                 "trainer.precision=bf16 does not go with model.gradients=compiled; use model.gradients=auto"
             )
-        if self._form is Gradients.compiled:
+        if self.form is Gradients.compiled:
             from makemore.models.mlp import numba_steps
 
             numba_steps.prepare()
         self._threads = threads
-        return FORMS[self._form]
+        return FORMS[self.form]
 
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean loss of one minibatch; gradients by the formulas or by autograd, as chosen."""
-        if self._form is Gradients.autograd:
+        if self.form is Gradients.autograd:
             return super().loss_and_gradients(contexts, targets, soft)
         mask = self._dropout_mask(len(contexts))
         for parameter, gradient in zip(self.trained, self._gradients, strict=True):
@@ -94,7 +96,7 @@ class Model(LanguageModel):
             p, out = self._in_use, self._gradients
             if self._scale is not None:
                 torch.mul(self.W1, self._scale, out=p.W1)
-            if self._form is Gradients.compiled:
+            if self.form is Gradients.compiled:
                 loss: Tensor | float = self._network.loss_and_gradients(contexts, targets, mask, soft)
             else:
                 loss = formulas.loss_and_gradients(p, contexts, targets, out, mask, soft, self.products)
@@ -104,7 +106,7 @@ class Model(LanguageModel):
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """All steps in one call of the compiled loops, if there is nothing to do between them."""
-        if self._form is not Gradients.compiled or self.config.dropout > 0 or self._scale is not None:
+        if self.form is not Gradients.compiled or self.config.dropout > 0 or self._scale is not None:
             return None
         return self._network.descend(contexts, targets, rates)
 
@@ -126,6 +128,12 @@ class Model(LanguageModel):
         if not self.training or self.config.dropout == 0:
             return None
         return formulas.dropout_mask(rows, self.p, self.config.dropout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, which makes its own of what is below."""
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_gradients", "_in_use", "_network")
+        }
 
     # These are made at the first step, when the parameters are on their device.
     @cached_property

@@ -161,7 +161,7 @@ def draw(rows: dict[str, Any], path: Path) -> None:
         height = max([y, *(below + LABEL for beside, below in labels if max(x / beside, beside / x) < BESIDE)])
         labels.append((x, height))
         white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        text = f"{name}, {y:.3f}"
+        text = f"{name.removesuffix(', Kneser-Ney')}, {y:.3f}"
         axes.annotate(text, (x, height), (6, 0), textcoords="offset points", fontsize=8, va="center", bbox=white)
     axes.set_xlabel(f"seconds of training, logarithmic ({rows['data']})")
     axes.set_ylabel("dev loss, nats per character")

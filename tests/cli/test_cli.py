@@ -178,7 +178,7 @@ def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> Non
     words = [word.replace("my_words.txt", str(tmp_path / "my_words.txt")) for word in words]
     if words[0] in ("sample.py", "evaluate.py"):
         run = next(trained.rglob("best.safetensors")).parent
-        done = script_in(trained)(*[re.sub(r"^checkpoint=.*", f"checkpoint={run}", word) for word in words])
+        done = script_in(trained)(*[re.sub(r"^(checkpoint|against)=.*", rf"\1={run}", word) for word in words])
     else:
         run = next(trained.rglob("best.safetensors")).parent
         words = [word.replace("outputs/DATE/RUN", str(run)) for word in words]

@@ -20,25 +20,20 @@ import argparse
 import json
 import shlex
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks import measuring
+from makemore.files import STATE
 
-ROOT = Path(__file__).parent.parent
 Row = dict[str, float]
 
 
 def plain(command: list[str], steps: int, measured: int) -> Row:
     """One run of a script that prints `fit_seconds`, for `measured` steps, scaled to `steps`."""
-    started = time.perf_counter()
-    whole_command = [sys.executable, *command, "--steps", str(measured)]
-    done = subprocess.run(whole_command, cwd=ROOT, capture_output=True, text=True, check=True)
-    whole = time.perf_counter() - started
-    fit = json.loads(done.stdout.strip().splitlines()[-1])["fit_seconds"]
+    whole, printed = measuring.run(*command, "--steps", str(measured))
+    fit = json.loads(printed.strip().splitlines()[-1])["fit_seconds"]
     scaled = fit * steps / measured
     return {"fit": scaled, "whole": whole - fit + scaled, "us": fit / measured * 1e6}
 
@@ -47,7 +42,7 @@ def makemore(*overrides: str) -> Row:
     """One run of train.py, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         whole, metrics = measuring.train([*overrides], Path(folder) / "run")
-        tail = time.time() - (Path(folder) / "run" / "last.ckpt").stat().st_mtime
+        tail = time.time() - (Path(folder) / "run" / STATE).stat().st_mtime
     fit, steps = metrics["fit_seconds"], metrics["steps"]
     return {
         "fit": fit,
@@ -141,7 +136,7 @@ def main() -> None:
     print(f"after training, until the process is gone: {table['makemore']['tail']:.1f} s")
     settings = {"plain": options.plain, "overrides": options.extra, "lightning_steps": options.lightning_steps}
     measuring.keep("compare", settings | {"steps": options.steps, "rounds": rounds, "medians": table})
-    draw(table, ROOT / "docs" / "speed.png")
+    draw(table, measuring.ROOT / "docs" / "speed.png")
     print("written: benchmarks/results/compare.json, docs/speed.png")
 
 

@@ -72,7 +72,8 @@ def train(arguments: list[str], folder: Path) -> dict[str, Any]:
     """The metrics of one run in a folder; those of a finished run that the same command left there."""
     arguments, kept = ["test=true", *arguments], folder.with_suffix(".command")
     if kept.exists() and kept.read_text(encoding="utf-8") == " ".join(arguments):
-        return json.loads((folder / METRICS).read_text())  # type: ignore[no-any-return]
+        metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
+        return metrics
     _, metrics = measuring.train(arguments, folder)
     kept.write_text(" ".join(arguments), encoding="utf-8")
     return metrics
@@ -112,9 +113,7 @@ def table(rows: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     entries = []
-    for system in SYSTEMS:
-        if len(rows.get(system.name, ())) < 2:  # with and without repeated names
-            continue
+    for system in measured(rows):
         both = rows[system.name]
         losses = [f"{both[which][f'{part}_loss']:.3f}" for which in ("all", "unique") for part in PARTS]
         name = system.name + (f" (published {system.published})" if system.published else "")
@@ -130,6 +129,11 @@ PARTS = ("train", "dev", "test")
 LABEL, BESIDE = 0.018, 30
 
 
+def measured(rows: dict[str, Any]) -> list[System]:
+    """The systems that have been measured with and without repeated names."""
+    return [system for system in SYSTEMS if len(rows.get(system.name, ())) == 2]
+
+
 def seconds(system: System, rows: dict[str, Any]) -> float:
     """Seconds of training, those of a mixture's members included."""
     return float(sum(rows[name]["all"]["fit_seconds"] for name in (system.name, *system.members)))
@@ -139,9 +143,7 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
     from matplotlib.figure import Figure
 
-    points = [
-        (seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in SYSTEMS if len(rows.get(s.name, ())) == 2
-    ]
+    points = [(seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in measured(rows)]
     points.sort(key=lambda point: point[1])
     best, fastest = [], math.inf
     for x, y, _ in points:  # from the best loss to the worst

@@ -24,14 +24,19 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def train(arguments: list[str], folder: Path) -> tuple[float, dict[str, Any]]:
-    """Runs train.py into a folder: seconds of the process, and the metrics. Ends this process if the run fails."""
-    command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={folder}", *arguments]
+def run(*command: str) -> tuple[float, str]:
+    """Runs Python on a command: seconds of the process, and what it printed. Ends this process if it fails."""
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     whole = time.perf_counter() - started
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr.strip().splitlines()[-1]}")
+    return whole, done.stdout
+
+
+def train(arguments: list[str], folder: Path) -> tuple[float, dict[str, Any]]:
+    """Runs train.py into a folder: seconds of the process, and the metrics."""
+    whole, _ = run(str(ROOT / "train.py"), f"hydra.run.dir={folder}", *arguments)
     return whole, json.loads((folder / METRICS).read_text())
 
 

@@ -13,11 +13,8 @@ import argparse
 import functools
 import itertools
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -28,16 +25,14 @@ from makemore.models.mlp import numba_steps as compiled
 from makemore.models.mlp.config import Init
 from makemore.sweeps import pool
 
-ROOT = Path(__file__).parent.parent
 GRID = {"model.emb_dim": (2, 10, 30), "model.hidden": (100, 300), "data.block_size": (3, 5, 8)}
 
 
 def train(*arguments: str) -> None:
-    """One command, in an empty folder."""
+    """One command, whose runs are thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), *arguments], cwd=folder, capture_output=True, check=True
-        )
+        folders = f"hydra.run.dir={folder}/run", f"hydra.sweep.dir={folder}/sweep"
+        measuring.run(str(measuring.ROOT / "train.py"), *folders, *arguments)
 
 
 def swept(*arguments: str) -> None:

@@ -28,7 +28,7 @@ class WindowDataModule(L.LightningDataModule):
             self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
     def deal(self, counts: Counts, device: torch.device | str, minibatches_per_step: int = 1) -> None:
-        """Sets for how many steps each training batch is, in order, and where all batches are gathered."""
+        """Sets how many steps each training batch is for, in order, and on which device all batches are gathered."""
         self._counts, self._device, self._per_step = counts, device, minibatches_per_step
 
     def train_dataloader(self) -> Minibatches:

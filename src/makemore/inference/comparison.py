@@ -22,11 +22,10 @@ from makemore.config.schema import DataConfig
 from makemore.data.minibatches import EvaluationBatches
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.inference.evaluation import count_unknown, read_all, read_own
-from makemore.models.base import rows_at_once
+from makemore.inference.evaluation import keep_known, logits_in_pieces, read_all, read_own
 from makemore.models.model_file import TrainedModel
 
-# Below this p a difference counts as real. Compare many pairs, and one in a hundred will be wrong.
+# Below this p a difference counts as real. Of a hundred pairs of equal models, one will seem to differ.
 SIGNIFICANT = 0.01
 # With fewer documents p is too small: with five, equal models differ at 0.01 in 6 of 100 cases.
 ENOUGH = 100
@@ -55,25 +54,22 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
         name, documents = read_all(data)
     count = len(documents)
     for model in (first, second):
-        unknown = count_unknown(model.vocabulary, documents)
-        documents = [document for document in documents if unknown.keys().isdisjoint(document)]
+        documents, _ = keep_known(model.vocabulary, documents)
     if len(documents) < 2:
         raise UserError(
             f"a comparison takes two documents or more, and {name} has {len(documents)} that both models know"
         )
     losses = sum_by_document(first, documents), sum_by_document(second, documents)
-    left_out = count - len(documents)
-    return {"name": name, "left_out": left_out, **estimate_difference(losses[0], losses[1], documents)}
+    return {"name": name, "left_out": count - len(documents), **estimate_difference(losses[0], losses[1], documents)}
 
 
 @torch.inference_mode()
 def sum_by_document(trained: TrainedModel, documents: Sequence[str]) -> Tensor:
     """The cross-entropy of each document, summed over its tokens and its end. (documents,) float64"""
-    rows = rows_at_once(trained.model.vocabulary, torch.device("cpu"))
     losses = [
-        F.cross_entropy(trained.logits(contexts), targets, reduction="none")
+        F.cross_entropy(logits, targets, reduction="none")
         for batch in EvaluationBatches(Windows.from_documents(documents, trained.vocabulary, trained.block_size))
-        for contexts, targets in zip(torch.split(batch.contexts, rows), torch.split(batch.targets, rows), strict=True)
+        for logits, targets in logits_in_pieces(trained.model, batch)
     ]
     which = torch.arange(len(documents)).repeat_interleave(count_tokens(documents))  # (tokens,)
     return torch.zeros(len(documents), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,15 +25,20 @@ from makemore.models.model_file import TrainedModel
 def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
     """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions.
 
-    Computed in pieces, so that their logits stay within a fixed budget. The batch is on the model's device.
+    The batch is on the model's device.
     """
-    device = batch.targets.device
-    rows = rows_at_once(model.vocabulary, device)
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=batch.targets.device)
+    for logits, targets in logits_in_pieces(model, batch):
+        total += F.cross_entropy(logits, targets, reduction="sum")
+    return total
+
+
+def logits_in_pieces(model: LanguageModel, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (rows, vocabulary) and targets (rows,) of a batch, in pieces that stay within a fixed budget."""
+    rows = rows_at_once(model.vocabulary, batch.targets.device)
     with evaluating(model):
         for contexts, targets in zip(torch.split(batch.contexts, rows), torch.split(batch.targets, rows), strict=True):
-            total += F.cross_entropy(model(contexts), targets, reduction="sum")
-    return total
+            yield model(contexts), targets
 
 
 def mean_loss(model: LanguageModel, batches: Iterable[Batch]) -> float:
@@ -82,8 +87,7 @@ def read_own(trained: TrainedModel) -> Documents:
 
 
 def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict[str, Any]:
-    unknown = count_unknown(trained.vocabulary, documents)
-    known = [each for each in documents if unknown.keys().isdisjoint(each)]
+    known, unknown = keep_known(trained.vocabulary, documents)
     if not known:
         shown = ", ".join(f"{character!r} {count:,}x" for character, count in unknown.most_common(20))
         raise UserError(f"every document of {name} holds a character that the model does not know: {shown}")
@@ -98,10 +102,11 @@ def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict
     }
 
 
-def count_unknown(vocabulary: Vocabulary, documents: Sequence[str]) -> "Counter[str]":
-    """How often each character that is not in the vocabulary occurs."""
+def keep_known(vocabulary: Vocabulary, documents: Sequence[str]) -> tuple[list[str], "Counter[str]"]:
+    """The documents whose characters are all in a vocabulary, and how often each other character occurs."""
     foreign = set().union(*documents) - set(vocabulary.tokens)
-    return Counter(character for document in documents for character in document if character in foreign)
+    unknown = Counter(character for document in documents for character in document if character in foreign)
+    return [document for document in documents if foreign.isdisjoint(document)], unknown
 
 
 @torch.inference_mode()

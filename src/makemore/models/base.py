@@ -5,7 +5,7 @@ A model extends `LanguageModel` and defines `forward`. Everything else has a def
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -30,8 +30,8 @@ class LanguageModel(nn.Module):
     """
 
     cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
-    read_with: tuple[str, ...] = ()  # the keys, apart from sizes, without which weights mean something else
-    minibatches_per_step = 1  # drawn each from its own shuffled epochs; their rows follow each other
+    function_keys: tuple[str, ...] = ()  # the keys, other than sizes, that decide what is computed from the weights
+    minibatches_per_step = 1  # each from shuffled epochs of its own; their rows follow each other
     products: torch.dtype | None = None  # the type of matrix products in training steps; None for that of the weights
 
     def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
@@ -39,6 +39,16 @@ class LanguageModel(nn.Module):
         self.config: Any = config
         self.vocabulary: int = vocabulary  # how many tokens there are
         self.block_size: int = block_size  # ids in a context
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, which makes its own of what is cached: memory that belongs to the parameters, or threads."""
+        cached = {
+            name
+            for each in type(self).__mro__
+            for name, value in vars(each).items()
+            if isinstance(value, cached_property)
+        }
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""

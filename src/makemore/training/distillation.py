@@ -4,6 +4,8 @@ The teacher is an n-gram model with modified Kneser-Ney smoothing of the trainin
 What it knows about rare contexts keeps a wide network from memorizing them.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,27 +23,24 @@ class Teacher:
     def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
         self.share = share
         self._counts = counts.fit(train, vocabulary, Smoothing.kneser_ney)
-        contexts = len(self._counts.backoff)  # of any length
-        self._opinions = torch.empty(0)  # (contexts, vocabulary) float32, those that were asked for
-        self._given = torch.zeros(contexts if contexts * vocabulary <= OPINIONS_BUDGET else 0, dtype=torch.bool)
+        size = len(self._counts.backoff), vocabulary  # all contexts, of any length
+        # What was asked for so far, the rest not a number; None where it would not fit.
+        self._opinions = torch.full(size, torch.nan) if math.prod(size) <= OPINIONS_BUDGET else None
 
     def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32"""
         if self._counts.keys.device != contexts.device:
             self._counts = counts.Model(*(part.to(contexts.device) for part in self._counts))
-            self._given = self._given.to(contexts.device)
+            self._opinions = None if self._opinions is None else self._opinions.to(contexts.device)
         return mix_targets(targets, self._opinion(contexts), self.share)
 
     def _opinion(self, contexts: Tensor) -> Tensor:
         """The teacher's distributions after training contexts. (B, block_size) -> (B, vocabulary) float32"""
-        if not len(self._given):
+        if self._opinions is None:
             return counts.probabilities(self._counts, contexts).float()
-        if not len(self._opinions):
-            self._opinions = torch.empty(len(self._given), int(self._counts.V), device=contexts.device)
-        nodes = counts.lookup(self._counts, contexts)[:, -1]  # (B,)
-        new = ~self._given[nodes]
+        nodes = counts.lookup(self._counts, contexts)[:, -1]  # (B,) none is -1, because the teacher has seen them all
+        new = self._opinions[nodes, 0].isnan()
         self._opinions[nodes[new]] = counts.probabilities(self._counts, contexts[new]).float()
-        self._given[nodes[new]] = True
         return self._opinions[nodes]
 
 

@@ -19,8 +19,8 @@ from makemore.models.base import LanguageModel
 
 # Operations in a step above which a GPU should pay for launching 20 kernels. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
-# Operations in a step that make a thread worth waiting for also on a machine that has other work. On an idle one half
-# of them would do: `python -m benchmarks.forms`.
+# Operations in a step that make a thread worth waiting for. Half as many would do on an idle machine
+# (`python -m benchmarks.forms`), but where a thread has to wait for its core, all others wait with it.
 PER_THREAD = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9

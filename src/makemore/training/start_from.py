@@ -12,7 +12,7 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
     """Gives a new model the weights of a trained one.
 
     Raises:
-        UserError: there is none, or it has another name, context, vocabulary, size, or meaning of its weights.
+        UserError: there is none, or its name, context, vocabulary, a size or one of its `function_keys` is another.
     """
     trained = model_file.load(Path(path), "start_from")
     theirs = {
@@ -26,8 +26,8 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
         "characters": "".join(vocabulary.tokens),
     }
     if theirs["model"] == ours["model"]:
-        theirs |= {f"model.{key}": getattr(trained.model.config, key) for key in model.read_with}
-        ours |= {f"model.{key}": getattr(model.config, key) for key in model.read_with}
+        theirs |= {f"model.{key}": getattr(trained.model.config, key) for key in model.function_keys}
+        ours |= {f"model.{key}": getattr(model.config, key) for key in model.function_keys}
     state = trained.model.state_dict()
     theirs |= {f"{name} of shape": list(tensor.shape) for name, tensor in state.items()}
     ours |= {f"{name} of shape": list(tensor.shape) for name, tensor in model.state_dict().items()}

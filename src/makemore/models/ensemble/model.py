@@ -28,7 +28,7 @@ from makemore.models.mlp.model import Model as Network
 class Model(LanguageModel):
     """N networks with the keys of the configuration, apart from each other."""
 
-    read_with = Network.read_with
+    function_keys = Network.function_keys
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
@@ -87,7 +87,3 @@ class Model(LanguageModel):
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._workers)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For a copy, which makes its own pool."""
-        return {name: value for name, value in self.__dict__.items() if name != "_pool"}

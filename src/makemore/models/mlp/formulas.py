@@ -78,7 +78,7 @@ def recency_scale(recency: float, block_size: int, emb_dim: int) -> Tensor:
     (block_size * emb_dim, 1), from the oldest position to the most recent. A prior of the order of what n-gram models
     know: the further back a token stands, the less it changes.
     """
-    # In Python's numbers: arithmetic on tensors of the meta device imports modules for a second.
+    # In Python's numbers, because arithmetic on the meta device first imports torch._dynamo, which takes a second.
     powers = [recency**distance for distance in range(block_size - 1, -1, -1)]
     size = math.sqrt(sum(power**2 for power in powers) / block_size)
     return torch.tensor([[power / size] for power in powers for _ in range(emb_dim)])

@@ -1,7 +1,7 @@
 """`model=mlp`: the network of lecture 2, after Bengio et al. (2003). Its mathematics is in `formulas.py`."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ FORMS = {
 class Model(LanguageModel):
     """The lecture's network: C, W1, b1, W2, b2 with the lecture's names and shapes."""
 
-    read_with = ("recency",)
+    function_keys = ("recency",)
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
@@ -128,12 +128,6 @@ class Model(LanguageModel):
         if not self.training or self.config.dropout == 0:
             return None
         return formulas.dropout_mask(rows, self.p, self.config.dropout)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For a copy, which makes its own of what is below."""
-        return {
-            name: value for name, value in self.__dict__.items() if name not in ("_gradients", "_in_use", "_network")
-        }
 
     # These are made at the first step, when the parameters are on their device.
     @cached_property

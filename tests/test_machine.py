@@ -18,3 +18,14 @@ def test_threads_are_one_for_each_core_or_fewer(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(machine, "cores", lambda: 4)
     monkeypatch.setenv(machine.THREADS, asked)
     assert machine.most_threads() == threads
+
+
+def test_how_threads_wait_is_the_environments_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(machine.TURNS, "")
+    monkeypatch.delenv(machine.TURNS)
+    monkeypatch.setenv(machine.WAITING, "active")
+    machine.let_threads_sleep()
+    assert machine.TURNS not in os.environ
+    monkeypatch.delenv(machine.WAITING)
+    machine.let_threads_sleep()
+    assert int(os.environ[machine.TURNS]) > 0

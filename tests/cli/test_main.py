@@ -1,5 +1,6 @@
 import errno
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from makemore import machine
 from makemore.cli import main as cli
 from makemore.cli.main import read_arguments
 from makemore.cli.run_folder import ClaimRunFolder, OpenSweep
@@ -42,6 +44,17 @@ def test_a_sweep_whose_folder_was_deleted_says_so_and_reports_what_came_after(
     ended_run(folder, "steps=5", best_dev_loss=2.5)  # a later run has made it anew
     assert str(folder) in cli.conclude()
     assert "2.5" in capsys.readouterr().out
+
+
+def test_how_threads_wait_is_said_before_torch_is_imported() -> None:
+    script = (
+        "import os, sys, train; train.cli.main(lambda: print(os.environ[{!r}], 'torch' in sys.modules), train.CONF, '')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in (machine.TURNS, machine.WAITING)}
+    command = [sys.executable, "-c", script.format(machine.TURNS)]
+    process = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    turns, torch_is_there = process.stdout.split()
+    assert int(turns) > 0 and torch_is_there == "False"
 
 
 def test_sigterm_while_libraries_are_loaded_leaves_nothing(tmp_path: Path) -> None:

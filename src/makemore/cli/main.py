@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from makemore import streams
+from makemore import machine, streams
 from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
@@ -32,6 +32,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
 
     HYDRA_FULL_ERROR=1 in the environment shows every traceback. With `sweeps`, `-m` makes sense and ends with a report.
     """
+    machine.let_threads_sleep()
     hydra_fixes.accept_lazy_help()
     hydra_fixes.share_config_store()
     hydra_fixes.compose_choices_once()

@@ -19,8 +19,8 @@ from makemore.models.base import LanguageModel
 
 # Operations in a step above which a GPU should pay for launching 20 kernels. An estimate: it was not measured.
 GPU_FROM = 5 * 10**7
-# Operations in a step that make a thread worth waiting for. Half as many would do on an idle machine
-# (`python -m benchmarks.forms`), but where a thread has to wait for its core, all others wait with it.
+# Operations in a step that make a thread worth waiting for. With half as many a second one would save up to a third of
+# a step on an idle machine (`python -m benchmarks.forms`), and cost a tenth where another program uses a core.
 PER_THREAD = 5 * 10**7
 # Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
 CALL = 4 * 10**9

@@ -29,17 +29,21 @@ def evaluate(nodes: DictConfig) -> None:
     with refusing():
         settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
-            from makemore.inference import comparison, evaluation
+            from makemore.inference import comparison, evaluation, neighbours
             from makemore.models import model_file
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         trained = model_file.load(path)
         result: dict[str, Any] = {"checkpoint": str(path), "steps": trained.step}
-        if settings.against is None and (settings.data is not None or not settings.words):
+        asked = settings.words or settings.neighbours
+        if settings.against is None and (settings.data is not None or not asked):
             result["losses"] = evaluation.measure_documents(trained, settings.data)
         if settings.words:
             result["words"] = evaluation.measure_words(trained, settings.words)
         text = evaluation.format_result(trained, result)
+        if settings.neighbours:
+            result["neighbours"] = neighbours.measure_neighbours(trained, settings.neighbours)
+            text += "\n\nnearest, with the cosine\n" + neighbours.format_neighbours(result["neighbours"])
         if settings.against is not None:
             other = model_file.find_file(Path(settings.against), "against")
             compared = comparison.compare(trained, model_file.load(other, "against"), settings.data)

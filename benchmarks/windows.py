@@ -38,7 +38,7 @@ def main() -> None:
         slow, quick = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         windows = Windows.from_documents(names, vocabulary, block_size)
-        size = (windows.stream.nbytes + windows.positions.nbytes) / len(windows)
+        size = windows.stream.nbytes / len(windows)
         ratios.append({"block_size": block_size, "seconds": quick, "double_loop": slow, "ratio": ratio, "bytes": size})
         print(f"{block_size:10}   {slow:9.3f} s   {quick:10.4f} s   {ratio:12.0f}   {size:16.1f}")
 
@@ -56,7 +56,7 @@ def main() -> None:
             "vocabulary_seconds": reading,
             "seconds": building,
             "ns_per_example": building / len(windows) * 1e9,
-            "bytes": (windows.stream.nbytes + windows.positions.nbytes) / len(windows),
+            "bytes": windows.stream.nbytes / len(windows),
         }
         lengths.append(row)
         print(

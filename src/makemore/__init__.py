@@ -4,11 +4,11 @@ Every folder is a layer. Read the modules in this order; each imports only from 
 
     errors, files, machine, memory, streams, randomness
     config: status, schema, compose
-    data: corpus, vocabulary, split, windows, dataset, minibatches, datamodule
+    data: brown, corpus, vocabulary, split, documents, cache, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract
-    inference: sampling, evaluation, comparison
-    views: style, show, loss, embedding, heat_map, samples, saturation, update_ratio, scales, context_table
-    views: lr_range
+    inference: spacing, sampling, evaluation, comparison, neighbours
+    views: style, show, loss, embedding, heat_map, samples, neighbours, saturation, update_ratio, scales
+    views: context_table, lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module
     training: callbacks, report, start_from, run
     sweeps: folder, pool, progress, command, job, table, figures, report

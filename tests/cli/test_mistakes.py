@@ -137,6 +137,13 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py model.hidden=100000000000", ["memory"]),
         # files
         ("train.py data=text data.path=nowhere.txt", ["data.path=nowhere.txt"]),
+        ("train.py data=text data.path=x data.dev_path=y", ["data.test_path"]),
+        ("train.py data.dev_path=y data.test_path=z", ["data.dev_path=y", "data=text"]),
+        ("train.py data.layout=running data.unique=true", ["data.unique=true"]),
+        ("train.py data.level=letter", ["data.level=letter", "char"]),
+        ("train.py data.min_count=0", ["data.min_count=0", "1"]),
+        ("train.py data.level=word data.layout=running data.splits=[99999,9]", ["data.splits=[99999,9]", "32,178"]),
+        ("train.py data=brown data.path=nowhere.zip", ["data.path=nowhere.zip"]),
         ("train.py data=text data.path=~nobody-here/x", ["data.path=~nobody-here/x"]),
         ("train.py data=text data.path=/dev/zero", ["data.path=/dev/zero"]),
         (f"train.py data=text data.path={300 * 'a'}", ["data.path=aaa"]),

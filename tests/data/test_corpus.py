@@ -31,8 +31,8 @@ def test_lecture_list_has_32033_names_of_which_2539_occur_twice(lecture_names: P
 
 
 def test_documents_are_stripped_lines_and_blank_ones_are_left_out(tmp_path: Path) -> None:
-    path = written(tmp_path, "\ufeff emma\r\n\r\n  mary ann \nzoë\r名前\u2028x\n\n".encode())
-    assert corpus.read(path) == ["emma", "mary ann", "zoë", "名前\u2028x"]
+    path = written(tmp_path, "\ufeff emma\r\n\r\n  mary ann \nst. ives\nzoë\r名前\u2028x\n\n".encode())
+    assert corpus.read(path) == ["emma", "mary ann", "st. ives", "zoë", "名前\u2028x"]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,6 @@ def test_documents_are_stripped_lines_and_blank_ones_are_left_out(tmp_path: Path
         (b" \n\n", ""),
         (b"em\0ma", ""),
         ("zoë\nj\u00f6rg".encode("latin-1"), "line 1"),
-        (b"emma\nst. ives\n", "line 2"),
     ],
 )
 def test_unusable_files_are_named_with_what_is_wrong(tmp_path: Path, content: bytes, named: str) -> None:
@@ -70,7 +69,7 @@ def test_a_file_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_p
     path = tmp_path / "text.txt"
     path.touch()
     os.truncate(path, 2**43)  # without content on the disk
-    with refused(f"data.path={path}", f"{10 * 2**43 / 1e9:,.0f} GB"):
+    with refused(f"data.path={path}", f"{2 * 2**43 / 1e9:,.0f} GB"):
         corpus.read(path)
 
 
@@ -85,7 +84,7 @@ class TestLectureList:
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cached = tmp_path / "names.txt"
         monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path)
-        self.data = DataConfig(source=Source.makemore)
+        self.data = DataConfig(source=Source.makemore, path=None)
 
     def test_offline_names_the_url_the_place_for_the_file_and_the_bundled_list(
         self, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +98,7 @@ class TestLectureList:
 
     def test_file_put_there_by_hand_is_used_without_a_download(self, lecture_names: Path) -> None:
         self.cached.write_bytes(lecture_names.read_bytes())
-        assert corpus.locate(self.data) == self.cached
+        assert corpus.locate(self.data) == [self.cached]
 
     def test_another_file_in_its_place_is_refused_and_left_alone(self) -> None:
         self.cached.write_text("emma\n")

@@ -64,9 +64,3 @@ def test_a_run_says_how_many_minibatches_it_takes_at_a_time(tmp_path: Path) -> N
 def test_lecture_split_through_the_data_module(lecture_names: Path) -> None:
     assert sizes(read(lecture_names)) == [182_625, 22_655, 22_866]
     assert read(lecture_names, unique=True).dataset.documents == 32_033 - 2_539
-
-
-def test_examples_that_do_not_fit_into_memory_are_refused_before_they_are_made(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("\n".join(NAMES * 4))
-    with refused("data.block_size=1000000000000", "20,000 GB"):
-        read(tmp_path / "names.txt", block_size=10**12)

@@ -1,6 +1,4 @@
-import hashlib
-
-from makemore.data.split import digest, fingerprint, split
+from makemore.data.split import cut, split
 from tests.helpers import refused
 
 
@@ -23,13 +21,7 @@ def test_split_that_leaves_a_part_empty_is_refused() -> None:
         split(list("abcde"), [0.8, 0.1, 0.1], seed=42)
 
 
-def test_fingerprints_tell_documents_apart_and_do_not_change_between_machines() -> None:
-    prints = fingerprint(["ava", "emma", "ava"])
-    assert prints[0] == prints[2] != prints[1]
-    # Eight bytes of BLAKE2b, read as a little-endian integer.
-    assert prints[0] == int.from_bytes(hashlib.blake2b(b"ava", digest_size=8).digest(), "little", signed=True)
-
-
-def test_a_digest_tells_lists_of_documents_apart() -> None:
-    assert digest(["ava", "emma"]) == digest(["ava", "emma"])
-    assert len({digest(documents) for documents in (["ava", "emma"], ["emma", "ava"], ["avaemma"], ["ava"], [])}) == 5
+def test_sizes_of_train_and_dev_leave_the_rest_to_test() -> None:
+    assert cut(10, [5, 3]) == (5, 8)
+    with refused("data.splits=[5,5]", "test", 10):
+        cut(10, [5, 5])

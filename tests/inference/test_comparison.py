@@ -7,38 +7,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.config.compose import read_data
-from makemore.inference.comparison import compare, count_tokens, estimate_difference, format_comparison
+from makemore.inference.comparison import compare, estimate_difference, format_comparison
 from makemore.models import model_file
 from makemore.models.model_file import TrainedModel
 from tests.helpers import QUIET, Script, Train, refused, seeded
 
 
-def draw_documents(count: int, seed: int) -> list[str]:
-    lengths = torch.randint(1, 12, (count,), generator=seeded(seed))
-    return ["a" * length for length in lengths.tolist()]
+def draw_lengths(count: int, seed: int) -> torch.Tensor:
+    """The tokens of so many documents."""
+    return torch.randint(2, 13, (count,), generator=seeded(seed))
 
 
-def draw_losses(documents: list[str], seed: int) -> torch.Tensor:
+def draw_losses(tokens: torch.Tensor, seed: int) -> torch.Tensor:
     """Noise that grows with the length of a document."""
-    noise = torch.randn(len(documents), generator=seeded(seed), dtype=torch.float64)
-    return 2 * count_tokens(documents) + noise * count_tokens(documents).sqrt()
+    noise = torch.randn(len(tokens), generator=seeded(seed), dtype=torch.float64)
+    return 2 * tokens + noise * tokens.sqrt()
 
 
 @given(st.integers(0, 1000))
 def test_the_standard_error_is_that_of_a_bootstrap_over_documents(seed: int) -> None:
-    documents = draw_documents(400, seed)
-    first, second = (draw_losses(documents, seed + shift) for shift in (1, 2))
-    found = estimate_difference(first, second, documents)
+    tokens = draw_lengths(400, seed)
+    first, second = (draw_losses(tokens, seed + shift) for shift in (1, 2))
+    found = estimate_difference(first, second, tokens)
     chosen = torch.randint(400, (2000, 400), generator=seeded(seed + 3))
-    resampled = (first - second)[chosen].sum(1) / count_tokens(documents)[chosen].sum(1)  # (2000,)
+    resampled = (first - second)[chosen].sum(1) / tokens[chosen].sum(1)  # (2000,)
     assert found["standard_error"] == pytest.approx(float(resampled.std()), rel=0.1)
 
 
 def test_equal_models_differ_significantly_as_often_as_the_level_says() -> None:
-    documents = draw_documents(200, 0)
+    tokens = draw_lengths(200, 0)
     p = torch.tensor(
         [
-            estimate_difference(draw_losses(documents, seed), draw_losses(documents, seed + 5000), documents)["p"]
+            estimate_difference(draw_losses(tokens, seed), draw_losses(tokens, seed + 5000), tokens)["p"]
             for seed in range(1, 2001)
         ]
     )
@@ -67,8 +67,8 @@ def test_the_losses_compared_are_those_of_the_runs(models: list[TrainedModel]) -
 
 
 def test_few_documents_prove_nothing() -> None:
-    documents = draw_documents(20, 0)
-    found = estimate_difference(draw_losses(documents, 1), draw_losses(documents, 2) + 100, documents)
+    tokens = draw_lengths(20, 0)
+    found = estimate_difference(draw_losses(tokens, 1), draw_losses(tokens, 2) + 100, tokens)
     assert found["p"] < 0.01
     assert "better" not in format_comparison({"name": "dev", "left_out": 0, **found}, "A", "B")
 
@@ -85,7 +85,7 @@ def test_documents_that_one_of_the_models_does_not_know_are_left_out(
     source = read_data({**models[0].data, "source": "text", "path": str(tmp_path / "others.txt")})
     found = compare(models[0], models[1], source)
     assert (found["documents"], found["left_out"]) == (2, 1)
-    assert "1 with unknown characters" in format_comparison(found, "A", "B")
+    assert "1 with unknown tokens" in format_comparison(found, "A", "B")
     (tmp_path / "others.txt").write_text("emma\nzoe\n")
     with refused("others.txt", "1"):
         compare(models[0], models[1], source)

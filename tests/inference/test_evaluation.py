@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from makemore.config.compose import read_data
-from makemore.data import split
+from makemore.data import cache
 from makemore.data.minibatches import Batch
 from makemore.inference.evaluation import format_result, mean_loss, measure_documents, measure_words
 from makemore.models import base, model_file
@@ -97,12 +97,12 @@ def test_a_split_that_has_changed_since_training_is_refused(
     trained: TrainedModel, few_names: Path, changed: int
 ) -> None:
     data = read_data(trained.data)
-    before = split.read_documents(data).parts
+    before = cache.read_documents(data).parts
     names = few_names.read_text().split("\n")
     for place in range(len(names)):
         few_names.write_text("\n".join([*names[:place], "lemma", *names[place + 1 :]]))
-        split._read.clear()
-        if split.read_documents(data).parts[changed] != before[changed]:
+        cache._read.clear()
+        if not torch.equal(cache.read_documents(data).parts[changed], before[changed]):
             break
     with refused(few_names, "data.path=FILE"):
         measure_documents(trained, None)

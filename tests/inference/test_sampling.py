@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from makemore.config.schema import ModelConfig
-from makemore.data.split import fingerprint
+from makemore.data.documents import fingerprint
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference import sampling
 from makemore.models.base import LanguageModel
@@ -129,7 +129,7 @@ def test_a_model_that_knows_only_known_names_gives_up() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"prefix": "ax"}, ["prefix=ax", "'x'", ". a b c"]),
+        ({"prefix": "ax"}, ["prefix=ax", "'x'", "a b c"]),
         ({"prefix": "a.b"}, ["prefix=a.b"]),
         ({"prefix": "abc", "max_length": 2}, ["prefix=abc", "max_length=2"]),
         ({"top_k": 5}, ["top_k=5", 4]),

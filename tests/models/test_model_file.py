@@ -46,8 +46,9 @@ def wavenet() -> LanguageModel:
 
 def ngram() -> LanguageModel:
     windows = Windows.from_documents(["ab", "b", "ba"], VOCABULARY, 2)
+    parts = windows.stream, windows.stream, windows.stream
     model = build("ngram", 4, 2, smoothing=Smoothing.kneser_ney, k=1.0, discount=None)
-    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], ([], [], []), windows, windows, windows))
+    model.fit(Dataset(Path(), 3, VOCABULARY, torch.tensor([3]), [], parts, (8, 8, 8), windows, windows, windows))
     return model
 
 

@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -231,7 +232,7 @@ def test_orders_beyond_64_bits_count_right(block_size: int) -> None:
     # 20,000 ** 5 is more than 2 ** 63; so is 20,000 ** 4 times the number of n-grams here.
     words = torch.tensor([0, 1, 2, 16_000, 19_999], dtype=torch.int16)
     stream = words[torch.randint(5, (400,), generator=torch.Generator().manual_seed(1))]
-    windows = Windows(stream, torch.arange(block_size, len(stream)), block_size)
+    windows = Windows(F.pad(stream, (1, 0)), block_size)
     with mock.patch.object(ngram, "BLOCK", 100):
         model = ngram.fit(windows, 20_000, Smoothing.none)
     expected = plain_counting(windows, 20_000, 0.0)
@@ -243,7 +244,7 @@ def test_orders_beyond_64_bits_count_right(block_size: int) -> None:
 def test_a_trigram_over_20_000_words_is_sparse() -> None:
     g = torch.Generator().manual_seed(1)
     words = (20_000 ** torch.rand(200_000, generator=g)).to(torch.int16)  # the commonest first, as in Zipf's law
-    windows = Windows(words, torch.arange(2, len(words), dtype=torch.int32), 2)
+    windows = Windows(F.pad(words, (1, 0)), 2)
     model = ngram.fit(windows, 20_000, Smoothing.kneser_ney)
     assert len(model.values) < 3 * len(windows) < 20_000**3 / 10**7
     contexts, _ = windows.gather(torch.arange(100))

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 import makemore.models
 from makemore.config.schema import ModelConfig, TrainConfig
+from makemore.data.cache import read_documents
 from makemore.data.dataset import Dataset
-from makemore.data.split import read_documents
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.mlp.config import Config

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.soak import compare
 from makemore import machine
-from makemore.data import split
+from makemore.data import cache
 from makemore.models import model_file
 from makemore.training import execution, saving
 from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
@@ -187,11 +187,11 @@ def test_a_run_does_not_continue_with_other_documents(train: Train, kill: Any, f
     before = few_names.read_text()
     for other in (before[::-1], before + "\nzed"):
         few_names.write_text(other)
-        split._read.clear()
+        cache._read.clear()
         with refused(str(few_names)):
             train(*settings, resume=folder)
     few_names.write_text(before)
-    split._read.clear()
+    cache._read.clear()
     assert train(*settings, resume=folder).metrics["steps"] == 130
 
 
@@ -226,7 +226,7 @@ def test_a_write_that_fails_leaves_the_last_good_state(
 
 @pytest.mark.parametrize(
     ("size", "left"),
-    [(1500, set()), (100_000, set()), (700_000, {"best.safetensors"})],
+    [(2500, set()), (100_000, set()), (700_000, {"best.safetensors"})],
     ids=["events", "model", "state"],
 )
 def test_a_full_disk_ends_a_run_with_a_sentence_and_leaves_whole_files(

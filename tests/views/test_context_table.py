@@ -64,7 +64,7 @@ def test_on_the_training_split_no_smoothing_is_the_best() -> None:
 
 def test_shorter_contexts_are_the_ends_of_longer_ones() -> None:
     long, short = windows(NAMES, 3), windows(NAMES, 1)
-    cut = Windows(long.stream, long.positions, 1)
+    cut = Windows(long.stream, 1)
     every = torch.arange(len(long))
     for a, b in zip(cut.gather(every), short.gather(every), strict=True):
         assert torch.equal(a, b)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from makemore.config.schema import Level
 from makemore.data.vocabulary import Vocabulary
 from makemore.views import embedding, style
 from tests.views.observe import VOCABULARY, Counts, Network, Observed
@@ -45,6 +46,14 @@ def test_every_token_is_labelled(dimensions: int, tmp_path: Path) -> None:
 def test_too_many_tokens_are_not_labelled() -> None:
     vocabulary = Vocabulary((".", *map(chr, range(0x4E00, 0x4E00 + 300))))
     assert not embedding.draw(torch.randn(301, 2), vocabulary).axes[0].texts
+
+
+def test_of_many_words_the_most_common_are_drawn() -> None:
+    words = [f"w{i}" for i in range(600)]
+    figure = embedding.draw_words(torch.randn(601, 5), Vocabulary((".", *words), Level.word))
+    assert [text.get_text() for text in figure.axes[0].texts] == words[: embedding.MOST_WORDS]
+    few = embedding.draw_words(torch.randn(3, 2), Vocabulary((".", "a", "b"), Level.word))
+    assert len(few.axes[0].texts) == 2
 
 
 def test_tensorboard_has_the_figure_and_the_table(tmp_path: Path) -> None:

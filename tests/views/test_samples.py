@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from makemore.config.schema import Layout, Level
 from makemore.errors import UserError
 from makemore.inference import sampling
 from makemore.randomness import Stream, generator
@@ -16,7 +17,12 @@ from tests.views.observe import VOCABULARY, Network, Observed
 def observe(folder: Path) -> Observed:
     observed = Observed(folder, Network(), Samples(n=3, seed=1))
     observed.run.export = lambda: SimpleNamespace(
-        logits=observed.run.model, vocabulary=VOCABULARY, block_size=3, known=torch.tensor([0])
+        logits=observed.run.model,
+        vocabulary=VOCABULARY,
+        level=Level.char,
+        layout=Layout.lines,
+        block_size=3,
+        known=torch.tensor([0]),
     )
     return observed
 

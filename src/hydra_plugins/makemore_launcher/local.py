@@ -42,7 +42,7 @@ class LocalLauncher(JobLauncher):
     def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
         """Runs the jobs, the longest first: one that began last would run on alone."""
         with heavy_imports():
-            from makemore.data.split import read_documents
+            from makemore.data.cache import read_documents
             from makemore.training import execution
             from makemore.training import run as training  # noqa: F401 (so that each fork has it)
         for job in jobs:

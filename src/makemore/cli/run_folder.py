@@ -76,7 +76,8 @@ class ClaimRunFolder(Callback):
             check_output_subdir(config, HYDRA, None)
             settings = compose.check_run(nodes, registry.config_of)
             if settings.resume is None:
-                corpus.check(corpus.locate(settings.data))  # before libraries are loaded, which takes seconds
+                for path in corpus.locate(settings.data):  # before libraries are loaded, which takes seconds
+                    corpus.check(path)
                 with heavy_imports():
                     from makemore.training.run import check
                 check(settings)

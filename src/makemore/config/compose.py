@@ -18,6 +18,7 @@ from makemore.config.schema import (
     AdamWConfig,
     DataConfig,
     EvaluateConfig,
+    Layout,
     ModelConfig,
     SampleConfig,
     SGDConfig,
@@ -192,12 +193,25 @@ def _check_optimizer(optimizer: Any) -> None:
 
 def _check_data(data: DataConfig) -> None:
     splits = data.splits
-    shares = f"data.splits={splits}".replace(" ", "")
-    if len(splits) != 3:
-        raise UserError(f"{shares} has {len(splits)} shares; it must have three: train, dev and test")
-    if not all(share > 0 for share in splits) or not math.isclose(sum(splits), 1, abs_tol=1e-6):
+    shares = "data.splits=[" + ",".join(f"{each:.12g}" for each in splits) + "]"
+    if len(splits) not in (2, 3):
+        raise UserError(
+            f"{shares} has {len(splits)} shares; it must have three, train, dev and test, or the sizes of train and dev"
+        )
+    if len(splits) == 3 and (min(splits) <= 0 or not math.isclose(sum(splits), 1, abs_tol=1e-6)):
         raise UserError(f"{shares} is out of range: the three shares must each be above 0 and sum to 1")
+    if len(splits) == 2 and not all(size >= 1 and size == int(size) for size in splits):
+        raise UserError(f"{shares} is out of range: the sizes of train and dev must be whole numbers above 0")
     if not data.path and data.source is Source.text:
         raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, a document a line")
-    if data.path is not None and data.source is not Source.text:
-        raise UserError(f"data.path={data.path} is read only by data=text; add data=text")
+    given = {f"data.{name}": getattr(data, name) for name in ("path", "dev_path", "test_path")}
+    for key, path in given.items():
+        readers = (Source.text, Source.brown) if key == "data.path" else (Source.text,)
+        if path is not None and data.source not in readers:
+            raise UserError(f"{key}={path} is read only by data=text; add data=text")
+    if (data.dev_path is None) != (data.test_path is None):
+        missing = "data.dev_path" if data.dev_path is None else "data.test_path"
+        raise UserError(f"{missing} is missing: documents of your own for dev and test need both")
+    if data.unique and (data.layout is Layout.running or data.dev_path is not None):
+        why = "a text that runs over all lines" if data.dev_path is None else "splits of your own"
+        raise UserError(f"data.unique=true does not go with {why}; leave it out")

@@ -26,7 +26,26 @@ class Precision(Enum):
 class Source(Enum):
     names = "names"
     makemore = "makemore"
+    brown = "brown"
     text = "text"
+
+
+class Level(Enum):
+    """What a token is."""
+
+    char = "char"
+    word = "word"
+
+    def __str__(self) -> str:
+        """What a person calls it."""
+        return "character" if self is Level.char else "word"
+
+
+class Layout(Enum):
+    """How a text is laid out: a document on each line, or one document that runs over all lines."""
+
+    lines = "lines"
+    running = "running"
 
 
 def number(**limits: float) -> Any:
@@ -53,6 +72,12 @@ class DataConfig:
     unique: bool = MISSING
     replacement: bool = MISSING
     overfit: int | None = number(at_least=1)
+    # With defaults, because runs from before these keys lack them.
+    dev_path: str | None = None
+    test_path: str | None = None
+    level: Level = Level.char
+    layout: Layout = Layout.lines
+    min_count: int = field(default=1, metadata={"at_least": 1})
 
 
 @dataclass
@@ -204,4 +229,5 @@ class EvaluateConfig:
     against: str | None = MISSING
     data: DataConfig | None = None
     words: list[str] = MISSING
+    neighbours: list[str] = MISSING
     json: bool = MISSING

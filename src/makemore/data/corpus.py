@@ -1,4 +1,7 @@
-"""A text file becomes documents: one a line, stripped, none empty, none holding the boundary '.'."""
+"""A text file is read piece by piece, so that memory does not limit its size.
+
+Its documents are its stripped lines without the empty ones, or it is a single one that runs over all lines.
+"""
 
 import contextlib
 import hashlib
@@ -8,38 +11,52 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from makemore.config.schema import DataConfig, Source
+from makemore.data import brown
 from makemore.errors import UserError
 from makemore.memory import check_memory
 
-BOUNDARY = "."
+PIECE = 2**20  # characters read at a time
 WANTED = "name a UTF-8 text file, a document a line"
 BUNDLED = Path(__file__).parent / "bundled" / "names.txt"
 MAKEMORE_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
+DOWNLOADS = {Source.makemore: (MAKEMORE_URL, MAKEMORE_SHA256), Source.brown: (brown.URL, brown.SHA256)}
 
 
-def locate(data: DataConfig) -> Path:
-    """The documents' file; raises UserError if the lecture's list is not cached and cannot be downloaded."""
+def locate(data: DataConfig) -> list[Path]:
+    """The text's file, or those of train, dev and test; raises UserError if one cannot be downloaded."""
     if data.source is Source.names:
-        return BUNDLED
-    if data.source is Source.text:
-        return Path(os.path.expanduser(str(data.path)))  # noqa: PTH111 (Path's raises where there is no such user)
+        return [BUNDLED]
+    if data.path is not None:
+        given = [path for path in (data.path, data.dev_path, data.test_path) if path is not None]
+        return [Path(os.path.expanduser(path)) for path in given]  # noqa: PTH111 (Path's raises where there is no such user)
+    url, digest = DOWNLOADS[data.source]
+    return [download(data.source, url, digest)]
+
+
+def download(source: Source, url: str, digest: str) -> Path:
+    """A file of the web in the cache; raises UserError if it is not there and cannot be downloaded, or is another."""
     import pooch
     import requests
 
-    cached = Path(pooch.os_cache("makemore")) / "names.txt"
+    cached = Path(pooch.os_cache("makemore")) / url.rpartition("/")[2]
+    instead = (
+        "use the bundled list: data=names"
+        if source is Source.makemore
+        else "name a copy of your own: data.path=brown.zip"
+    )
     if not cached.exists():
         try:
-            pooch.retrieve(MAKEMORE_URL, f"sha256:{MAKEMORE_SHA256}", fname=cached.name, path=cached.parent)
+            pooch.retrieve(url, f"sha256:{digest}", fname=cached.name, path=cached.parent)
         except (requests.RequestException, OSError, ValueError) as error:
             raise UserError(
-                f"data=makemore: {MAKEMORE_URL} could not be downloaded ({type(error).__name__}); "
-                f"save it by hand as {cached}, or use the bundled list: data=names"
+                f"data={source.value}: {url} could not be downloaded ({type(error).__name__}); "
+                f"save it by hand as {cached}, or {instead}"
             ) from error
-    if hashlib.sha256(cached.read_bytes()).hexdigest() != MAKEMORE_SHA256:
+    if hashlib.sha256(cached.read_bytes()).hexdigest() != digest:
         raise UserError(
-            f"data=makemore: {cached} is not the lecture's names.txt (SHA-256 {MAKEMORE_SHA256}); "
-            f"move it away to download it anew from {MAKEMORE_URL}, or use data=names"
+            f"data={source.value}: {cached} is not the file that was downloaded from {url} (SHA-256 {digest}); "
+            f"move it away to download it anew, or {instead}"
         )
     return cached
 
@@ -52,8 +69,8 @@ def check(path: Path) -> None:
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
             raise UserError(f"data.path={path} is empty; {WANTED}")
         with path.open("rb"):
-            # As bytes and as text, then as strings and as ids with their positions.
-            check_memory(10 * path.stat().st_size, f"data.path={path}", "take a part of it")
+            # As ids in the order of the file and in that of the splits.
+            check_memory(2 * path.stat().st_size, f"data.path={path}", "take a part of it")
 
 
 @contextlib.contextmanager
@@ -66,28 +83,57 @@ def explain_failed_reads(path: Path) -> Iterator[None]:
 
 
 def read(path: Path) -> list[str]:
-    """The documents of a UTF-8 text file: its stripped lines, the empty ones left out. Raises UserError if unusable."""
-    check(path)
-    with explain_failed_reads(path):
-        raw = path.read_bytes()
-    if b"\0" in raw:
-        raise UserError(f"data.path={path} is binary (it holds NUL bytes); {WANTED}")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise UserError(f"data.path={path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
-    # Only line feeds end a document: str.splitlines would also cut at form feeds and Unicode's own separators.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if BOUNDARY in text:
-        line = text.count("\n", 0, text.index(BOUNDARY)) + 1
-        raise UserError(
-            f"data.path={path} holds '{BOUNDARY}' on line {line}, which marks the boundary between documents; "
-            f"take every '{BOUNDARY}' out of the file first"
-        )
-    # Blank lines go first: as strings they would take fifty times the memory.
-    lines = re.sub(r"\n\s+", "\n", text).split("\n")
-    documents = [document for document in map(str.strip, lines) if document]
-    if not documents:
+    """The documents of a UTF-8 text file, a line each. Raises UserError if it is unusable."""
+    return [document for piece in read_lines(path) for document in piece]
+
+
+def read_lines(path: Path) -> Iterator[list[str]]:
+    """The stripped lines of a UTF-8 text file piece by piece, without the empty ones. Raises UserError if unusable."""
+    empty = True
+    for text in read_pieces(path, "\n"):
+        # Blank lines go first: as strings they would take fifty times the memory.
+        lines = re.sub(r"\n\s+", "\n", text).split("\n")
+        if documents := [document for document in map(str.strip, lines) if document]:
+            empty = False
+            yield documents
+    if empty:
         raise UserError(f"data.path={path} holds no documents; it must have at least one line that is not blank")
-    return documents
+
+
+def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
+    r"""The text of a UTF-8 file in pieces that end where one of the separator's characters stands, or anywhere.
+
+    Line feeds alone end a line: `\r\n` and `\r` become one, form feeds and Unicode's own separators stay. Raises
+    UserError if the file is unusable.
+    """
+    check(path)
+    if path.suffix == ".zip":
+        yield from brown.read(path)
+        return
+    rest: list[str] = []
+    with explain_failed_reads(path), path.open(encoding="utf-8-sig") as file:
+        try:
+            while text := file.read(PIECE):
+                if "\0" in text:
+                    raise UserError(f"data.path={path} is binary (it holds NUL bytes); {WANTED}")
+                cut = len(text) if separator is None else max(map(text.rfind, separator)) + 1
+                if cut > 0:
+                    yield "".join([*rest, text[:cut]])
+                    rest = []
+                rest.append(text[cut:])
+        except UnicodeDecodeError:
+            line = find_undecodable_line(path)
+            raise UserError(f"data.path={path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
+    if any(rest):
+        yield "".join(rest)
+
+
+def find_undecodable_line(path: Path) -> int:
+    """The number of the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1

@@ -4,9 +4,9 @@ import lightning.pytorch as L
 import torch
 
 from makemore.config.schema import DataConfig
+from makemore.data.cache import read_documents
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Counts, EvaluationBatches, Minibatches
-from makemore.data.split import read_documents
 from makemore.data.windows import Windows
 
 

@@ -1,15 +1,15 @@
-"""Documents become one token stream, and the places in it that a model learns to predict.
+"""A stream of token ids, and in it the windows that a model learns from: every token after the tokens before it.
 
-An example is no more than the position of its target; its context is the `block_size` ids before that. `block_size`
-boundaries stand before each document, and the first of them closes the document before. With block size 3
+An example is the place of its target in the stream; its context is the `block_size` ids before that. A boundary (0)
+ends each document, and nothing before a boundary can be seen: there, and before the stream, contexts hold boundaries.
+With block size 3
 
-    emma, ava  ->  . . . e m m a . . . a v a .
-    targets              ^ ^ ^ ^ ^     ^ ^ ^ ^
+    emma, ava  ->  . e m m a . a v a .
+    targets          ^ ^ ^ ^ ^ ^ ^ ^ ^        contexts  ...  ..e  .em  emm  mma  ...  ..a  .av  ava
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,36 +22,36 @@ from makemore.data.vocabulary import Vocabulary
 class Windows:
     """The examples of one split."""
 
-    stream: Tensor  # (T,) ids, in the smallest integer type that holds them
-    positions: Tensor  # (N,) where in the stream each example's target stands
+    stream: Tensor  # (1 + N,) a boundary, and the N targets, in the smallest integer type that holds them
     block_size: int  # how many ids a context has
 
     @classmethod
     def from_documents(cls, documents: Sequence[str], vocabulary: Vocabulary, block_size: int) -> "Windows":
         """Every example of the documents, in their order: time and memory linear in the text."""
-        ids = vocabulary.encode(documents)  # (N,) a boundary after each document
-        length = len(ids) + block_size + (block_size - 1) * len(documents)
-        index: type[np.signedinteger[Any]] = np.int32 if length < 2**31 else np.int64
-        ends = ids == 0
-        # How far each id moves to the right: the opening boundaries, and block_size - 1 more for each document before.
-        positions: np.ndarray[tuple[int], np.dtype[Any]] = np.cumsum(ends, dtype=index)  # (N,)
-        positions -= ends  # documents that ended before
-        positions *= block_size - 1
-        positions += np.arange(block_size, block_size + len(ids), dtype=index)
-        stream = np.zeros(length, dtype=vocabulary.dtype)
-        stream[positions] = ids
-        return cls(torch.from_numpy(stream), torch.from_numpy(positions), block_size)
+        return cls(torch.from_numpy(np.insert(vocabulary.encode(documents), 0, 0)), block_size)
+
+    @classmethod
+    def from_text(cls, text: str, vocabulary: Vocabulary, block_size: int) -> "Windows":
+        """Every example of a running text, without boundaries in it."""
+        return cls(torch.from_numpy(np.insert(vocabulary.encode_text(text), 0, 0)), block_size)
 
     def __len__(self) -> int:
-        """How many examples there are: one a character and one a document's end."""
-        return len(self.positions)
+        """How many examples there are: one a token and one a document's end."""
+        return len(self.stream) - 1
 
     def to(self, device: torch.device | str) -> "Windows":
-        return Windows(self.stream.to(device), self.positions.to(device), self.block_size)
+        return Windows(self.stream.to(device), self.block_size)
 
     def gather(self, examples: Tensor) -> tuple[Tensor, Tensor]:
         """The contexts (..., block_size) and targets (...) of examples (...), int64 on the windows' device."""
-        at = self.positions[examples.to(self.positions.device)].long()  # (...)
-        before = torch.arange(-self.block_size, 0, device=at.device)  # (block_size,)
-        contexts = self.stream[at.unsqueeze(-1) + before].long()  # (..., block_size)
+        at = examples.to(self.stream.device).long() + 1  # (...)
+        contexts = torch.stack([*self.before(at)][::-1], dim=-1).long()  # (..., block_size)
         return contexts, self.stream[at].long()
+
+    def before(self, at: Tensor) -> Iterator[Tensor]:
+        """The columns of the contexts of the targets at these places (...), the most recent token first. (...) each"""
+        inside: Tensor | bool = True
+        for back in range(1, self.block_size + 1):
+            tokens = self.stream[(at - back).clamp_(min=0)] * inside  # (...)
+            yield tokens
+            inside = tokens != 0

@@ -7,7 +7,7 @@ over document i, and t_i its tokens, the difference per token and its standard e
     d = sum_i D_i / sum_i t_i        se^2 = n / (n - 1) sum_i (D_i - d t_i)^2 / (sum_i t_i)^2
 
 (the ratio estimator: Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.4, without the finite-population
-correction). For hundreds of documents d / se is close to normal.
+correction). For hundreds of documents d / se is close to normal. A running text is cut into pieces of `PIECE` tokens.
 """
 
 import math
@@ -18,17 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from makemore.config.schema import DataConfig
+from makemore.config.schema import DataConfig, Layout
 from makemore.data.minibatches import EvaluationBatches
-from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.inference.evaluation import keep_known, logits_in_pieces, read_all, read_own
+from makemore.inference.evaluation import keep_known, logits_in_pieces, make_windows, read_all, read_own
 from makemore.models.model_file import TrainedModel
 
 # Below this p a difference counts as real. Of a hundred pairs of equal models, one will seem to differ.
 SIGNIFICANT = 0.01
 # With fewer documents p is too small: with five, equal models differ at 0.01 in 6 of 100 cases.
 ENOUGH = 100
+# Tokens that count as a document of a running text: far more than a context, so that pieces hardly depend on others.
+PIECE = 200
 
 
 def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) -> dict[str, Any]:
@@ -40,8 +41,11 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
         at least as large by chance.
 
     Raises:
-        UserError: the models have other dev documents, or there are fewer than two that both know.
+        UserError: the models have other dev documents or other kinds of tokens, or there are fewer than two documents
+            that both know.
     """
+    if (first.level, first.layout) != (second.level, second.layout):
+        raise UserError("the two models have other tokens or another layout; compare their bits per character instead")
     if data is None:
         own = read_own(first)
         if second.held_out[0] != first.held_out[0]:
@@ -49,35 +53,39 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
                 "the two models have different dev documents; name documents that neither was trained on: data=text "
                 "data.path=FILE"
             )
-        name, documents = "dev", list(own.parts[1])
+        name, text = "dev", first.vocabulary.decode(own.parts[1][1:].tolist())
+        documents = [text] if first.layout is Layout.running else text.removesuffix("\n").split("\n")
     else:
-        name, documents = read_all(data)
+        name, documents = read_all(first, data)
     count = len(documents)
     for model in (first, second):
         documents, _ = keep_known(model.vocabulary, documents)
-    if len(documents) < 2:
+    if not documents or len(tokens := count_tokens(first, documents)) < 2:
         raise UserError(
             f"a comparison takes two documents or more, and {name} has {len(documents)} that both models know"
         )
-    losses = sum_by_document(first, documents), sum_by_document(second, documents)
-    return {"name": name, "left_out": count - len(documents), **estimate_difference(losses[0], losses[1], documents)}
+    losses = sum_by_document(first, documents, tokens), sum_by_document(second, documents, tokens)
+    return {"name": name, "left_out": count - len(documents), **estimate_difference(*losses, tokens)}
 
 
 @torch.inference_mode()
-def sum_by_document(trained: TrainedModel, documents: Sequence[str]) -> Tensor:
-    """The cross-entropy of each document, summed over its tokens and its end. (documents,) float64"""
+def sum_by_document(trained: TrainedModel, documents: Sequence[str], tokens: Tensor) -> Tensor:
+    """The cross-entropy of each document, summed over its tokens (documents,). (documents,) float64"""
     losses = [
         F.cross_entropy(logits, targets, reduction="none")
-        for batch in EvaluationBatches(Windows.from_documents(documents, trained.vocabulary, trained.block_size))
+        for batch in EvaluationBatches(make_windows(trained, documents))
         for logits, targets in logits_in_pieces(trained.model, batch)
     ]
-    which = torch.arange(len(documents)).repeat_interleave(count_tokens(documents))  # (tokens,)
-    return torch.zeros(len(documents), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
+    which = torch.arange(len(tokens)).repeat_interleave(tokens)  # (sum of tokens,)
+    return torch.zeros(len(tokens), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
 
 
-def count_tokens(documents: Sequence[str]) -> Tensor:
-    """(documents,) int64, each document's end included."""
-    return torch.tensor([len(document) + 1 for document in documents])
+def count_tokens(trained: TrainedModel, documents: Sequence[str]) -> Tensor:
+    """The tokens of each document, its end included, or of each piece of a running text. (documents,) int64"""
+    if trained.layout is Layout.lines:
+        return torch.tensor([len(trained.vocabulary.split(document)) + 1 for document in documents])
+    whole, rest = divmod(len(make_windows(trained, documents)), PIECE)
+    return torch.tensor([PIECE] * whole + [rest] * (rest > 0))
 
 
 def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
@@ -88,16 +96,15 @@ def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
     verdict = f"{better} is better" if result["p"] < SIGNIFICANT else "the difference may be chance"
     if result["documents"] < ENOUGH:
         verdict = f"too few documents to tell; it takes {ENOUGH} or more"
-    left_out = f" ({result['left_out']:,} with unknown characters left out)" if result["left_out"] else ""
+    left_out = f" ({result['left_out']:,} with unknown tokens left out)" if result["left_out"] else ""
     return (
         f"on {where}{left_out}: {first} {a:.4f}, {second} {b:.4f}; difference {result['difference']:+.4f} with a "
         f"standard error of {result['standard_error']:.4f}, p = {result['p']:.2g}: {verdict}"
     )
 
 
-def estimate_difference(first: Tensor, second: Tensor, documents: Sequence[str]) -> dict[str, Any]:
-    """The paired test for two models' summed losses, (documents,) float64 each."""
-    tokens = count_tokens(documents).double()
+def estimate_difference(first: Tensor, second: Tensor, tokens: Tensor) -> dict[str, Any]:
+    """The paired test for two models' summed losses (documents,) float64, with the tokens of each document."""
     total, n = float(tokens.sum()), len(tokens)
     difference = float((first - second).sum()) / total
     residuals = first - second - difference * tokens  # (documents,)

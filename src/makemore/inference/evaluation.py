@@ -10,15 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.config.compose import read_data
-from makemore.config.schema import DataConfig
+from makemore.config.schema import DataConfig, Layout
 from makemore.data import corpus
+from makemore.data.cache import read_documents
+from makemore.data.documents import Documents
 from makemore.data.minibatches import Batch, EvaluationBatches
-from makemore.data.split import Documents, read_documents
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import UserError, make_printable
 from makemore.models.base import LanguageModel, evaluating, rows_at_once
 from makemore.models.model_file import TrainedModel
+
+LARGEST_LOSS = 700  # whose perplexity a float64 holds
 
 
 @torch.inference_mode()
@@ -53,24 +56,30 @@ def mean_loss(model: LanguageModel, batches: Iterable[Batch]) -> float:
 def measure_documents(trained: TrainedModel, data: DataConfig | None) -> list[dict[str, Any]]:
     """The loss on the model's own train, dev and test documents, or on all documents of another source.
 
-    Documents that hold a character which the model does not know are left out.
+    Documents that hold a token which the model does not know are left out.
 
     Returns:
-        for each set of documents its `name`, how many `documents` and `tokens` it has, its `loss`, and how many
-        documents were `left_out`, with how often each `unknown` character occurs.
+        for each set of documents its `name`, how many `documents`, `tokens` and `characters` it has, its `loss`, and
+        how many documents were `left_out`, with how often each `unknown` token occurs.
 
     Raises:
-        UserError: the documents cannot be read, are no longer those of the run, or none has known characters only.
+        UserError: the documents cannot be read, are no longer those of the run, or none has known tokens only.
     """
     if data is not None:
-        return [_measure(trained, *read_all(data))]
+        return [_measure(trained, *read_all(trained, data))]
     own = read_own(trained)
-    return [_measure(trained, name, part) for name, part in zip(("train", "dev", "test"), own.parts, strict=True)]
+    measured = []
+    for name, stream, characters in zip(("train", "dev", "test"), own.parts, own.characters, strict=True):
+        documents = 1 if trained.layout is Layout.running else int((stream[1:] == 0).sum())
+        measured.append(_describe(trained, name, documents, Windows(stream, trained.block_size), characters))
+    return measured
 
 
-def read_all(data: DataConfig) -> tuple[str, list[str]]:
-    """The name of a source, and all of its documents."""
-    path = corpus.locate(data)
+def read_all(trained: TrainedModel, data: DataConfig) -> tuple[str, list[str]]:
+    """The name of a source, and all of its documents: a single one for a model of running text."""
+    (path, *_) = corpus.locate(data)
+    if trained.layout is Layout.running:
+        return path.name, ["".join(corpus.read_pieces(path, None))]
     documents = corpus.read(path)
     return path.name, list(dict.fromkeys(documents)) if data.unique else documents
 
@@ -86,27 +95,56 @@ def read_own(trained: TrainedModel) -> Documents:
     return own
 
 
+def make_windows(trained: TrainedModel, documents: Sequence[str]) -> Windows:
+    """The examples of some documents."""
+    if trained.layout is Layout.running:
+        return Windows.from_text("\n".join(documents), trained.vocabulary, trained.block_size)
+    return Windows.from_documents(documents, trained.vocabulary, trained.block_size)
+
+
 def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict[str, Any]:
     known, unknown = keep_known(trained.vocabulary, documents)
     if not known:
-        shown = ", ".join(f"{character!r} {count:,}x" for character, count in unknown.most_common(20))
-        raise UserError(f"every document of {name} holds a character that the model does not know: {shown}")
-    windows = Windows.from_documents(known, trained.vocabulary, trained.block_size)
+        shown = ", ".join(f"{token!r} {count:,}x" for token, count in unknown.most_common(20))
+        raise UserError(f"every document of {name} holds a {trained.level} that the model does not know: {shown}")
+    characters = sum(len(trained.vocabulary.normalize(document)) + 1 for document in known)
+    measured = _describe(trained, name, len(known), make_windows(trained, known), characters)
+    return measured | {"left_out": len(documents) - len(known), "unknown": dict(unknown.most_common())}
+
+
+def _describe(trained: TrainedModel, name: str, documents: int, windows: Windows, characters: int) -> dict[str, Any]:
+    loss = mean_loss(trained.model, EvaluationBatches(windows))
     return {
         "name": name,
-        "documents": len(known),
+        "documents": documents,
         "tokens": len(windows),
-        "loss": mean_loss(trained.model, EvaluationBatches(windows)),
-        "left_out": len(documents) - len(known),
-        "unknown": dict(unknown.most_common()),
+        "characters": characters,
+        "loss": loss,
+        "perplexity": perplexity(loss),
+        "bits_per_character": bits_per_character(loss, len(windows), characters),
+        "left_out": 0,
+        "unknown": {},
     }
 
 
+def perplexity(loss: float) -> float:
+    """How many equally likely tokens a loss in nats per token stands for."""
+    return math.exp(loss) if loss < LARGEST_LOSS else math.inf
+
+
+def bits_per_character(loss: float, tokens: int, characters: int) -> float:
+    """A loss in nats per token, spread over the text: comparable between models of characters and of words."""
+    return loss * tokens / characters / math.log(2)
+
+
 def keep_known(vocabulary: Vocabulary, documents: Sequence[str]) -> tuple[list[str], "Counter[str]"]:
-    """The documents whose characters are all in a vocabulary, and how often each other character occurs."""
-    foreign = set().union(*documents) - set(vocabulary.tokens)
-    unknown = Counter(character for document in documents for character in document if character in foreign)
-    return [document for document in documents if foreign.isdisjoint(document)], unknown
+    """The documents whose tokens are all in a vocabulary, and how often each other token occurs."""
+    foreign = vocabulary.find_unknown(documents)
+    if not foreign:
+        return list(documents), Counter()
+    tokens = [vocabulary.split(document) for document in documents]
+    unknown = Counter(token for each in tokens for token in each if token in foreign)
+    return [document for document, each in zip(documents, tokens, strict=True) if foreign.isdisjoint(each)], unknown
 
 
 @torch.inference_mode()
@@ -114,42 +152,44 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
     """For each `word` its mean `loss`, and the loss of each of its `tokens`, the boundary at its end included.
 
     Raises:
-        UserError: a word holds a character that the model does not know, or the boundary.
+        UserError: a word is empty, or holds a token that the model does not know.
     """
     measured = []
     for word in words:
-        if not word or corpus.BOUNDARY in word:
-            raise UserError(f"words={list(words)} must be words of one letter or more, without '{corpus.BOUNDARY}'")
+        tokens = trained.vocabulary.split(word)
+        if not tokens:
+            raise UserError(f"words={list(words)} must be words of one letter or more")
         try:
-            windows = Windows.from_documents([word], trained.vocabulary, trained.block_size)
+            windows = make_windows(trained, [word])
         except UserError as error:
             raise UserError(f"words=[{word}]: {error}") from None
         contexts, targets = windows.gather(torch.arange(len(windows)))  # (tokens, block_size), (tokens,)
         losses = F.cross_entropy(trained.logits(contexts), targets, reduction="none").double()  # (tokens,)
-        tokens = zip((*word, corpus.BOUNDARY), losses.tolist(), strict=True)
-        measured.append({"word": word, "loss": float(losses.mean()), "tokens": [list(each) for each in tokens]})
+        each = zip((*tokens, trained.vocabulary.tokens[0]), losses.tolist(), strict=False)
+        measured.append({"word": word, "loss": float(losses.mean()), "tokens": [list(pair) for pair in each]})
     return measured
 
 
 def format_result(trained: TrainedModel, result: dict[str, Any]) -> str:
     """What `evaluate.py` prints."""
     size = f"{trained.model.size():,} parameters after {trained.step:,} steps"
-    lines = [f"{result['checkpoint']}: {trained.settings.get('model')}, {size}; losses in nats per character"]
+    lines = [f"{result['checkpoint']}: {trained.settings.get('model')}, {size}; losses in nats per {trained.level}"]
     if losses := result.get("losses"):
-        lines += ["", f"{'':<16}{'documents':>10}{'characters':>12}{'loss':>10}{'perplexity':>12}"]
-        for row in losses:
-            perplexity = math.exp(min(row["loss"], 700))
-            lines.append(
-                f"{row['name']:<16}{row['documents']:>10,}{row['tokens']:>12,}{row['loss']:>10.4f}{perplexity:>12.4g}"
-            )
+        tokens = f"{trained.level}s"
+        lines += ["", f"{'':<16}{'documents':>10}{tokens:>12}{'loss':>10}{'perplexity':>12}{'bits per character':>20}"]
+        lines += [
+            f"{row['name']:<16}{row['documents']:>10,}{row['tokens']:>12,}{row['loss']:>10.4f}"
+            f"{row['perplexity']:>12.4g}{row['bits_per_character']:>20.4f}"
+            for row in losses
+        ]
         for row in losses:
             if row["left_out"]:
-                shown = ", ".join(f"{character!r} {count:,}x" for character, count in row["unknown"].items())
-                left_out = f"{row['left_out']:,} documents with characters that the model does not know"
+                shown = ", ".join(f"{token!r} {count:,}x" for token, count in row["unknown"].items())
+                left_out = f"{row['left_out']:,} documents with {tokens} that the model does not know"
                 lines.append(f"left out: {left_out}: {shown}")
     if words := result.get("words"):
         width = max(len(row["word"]) for row in words) + 3
-        lines += ["", f"{'word':<{width}}{'loss':>8}   of each character"]
+        lines += ["", f"{'word':<{width}}{'loss':>8}   of each {trained.level}"]
         for row in words:
             each = "  ".join(f"{token} {loss:.2f}" for token, loss in row["tokens"])
             lines.append(f"{row['word']:<{width}}{row['loss']:>8.4f}   {each}")

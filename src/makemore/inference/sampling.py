@@ -1,13 +1,15 @@
-"""New names from a model, many at a time: each step draws the next character of every unfinished name at once."""
+"""New names from a model, many at a time: each step draws the next token of every unfinished name at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from makemore.data import corpus
-from makemore.data.split import fingerprint
+from makemore.config.schema import Layout, Level
+from makemore.data.documents import fingerprint
+from makemore.data.vocabulary import UNKNOWN
 from makemore.errors import UserError
+from makemore.inference.spacing import space_words
 from makemore.models.model_file import TrainedModel
 
 BATCH = 2048  # names drawn together: more are no faster
@@ -27,41 +29,48 @@ def sample(
 ) -> Iterator[tuple[str, bool]]:
     """Draws `n` names; yields each, and whether it is among the model's training documents.
 
+    `<unk>`, which is no word, is never drawn, nor is the end of a text that has none.
+
     Args:
         model: what to draw from.
         n: how many names.
         generator: the source of chance; the same state gives the same names.
         prefix: what every name begins with.
-        temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer characters get their turn.
-        top_k: draw among the k likeliest characters only; None among all.
-        max_length: characters, the prefix included, at which a name that has not ended is cut.
+        temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer tokens get their turn.
+        top_k: draw among the k likeliest tokens only; None among all.
+        max_length: tokens, the prefix included, at which a name that has not ended is cut.
         novel: only names that are not among the training documents; gives up after `PATIENCE` others in a row.
 
     Raises UserError if the prefix or `top_k` does not fit the model, or its training has diverged.
     """
-    if corpus.BOUNDARY in prefix:
-        raise UserError(f"prefix={prefix} holds '{corpus.BOUNDARY}', the boundary that ends a name; leave it out")
     try:
-        start = torch.tensor(model.vocabulary.encode([prefix])[:-1].tolist(), dtype=torch.int64)  # (P,)
+        start = torch.tensor(model.vocabulary.encode_text(prefix).tolist(), dtype=torch.int64)  # (P,)
     except UserError as error:
         raise UserError(f"prefix={prefix}: {error}") from None
-    if len(prefix) > max_length:
-        raise UserError(f"prefix={prefix} is longer than max_length={max_length}; allow at least {len(prefix)}")
+    given = model.vocabulary.split(prefix)
+    if len(start) > max_length:
+        raise UserError(f"prefix={prefix} is longer than max_length={max_length}; allow at least {len(start)}")
     if top_k is not None and top_k > len(model.vocabulary):
-        characters = len(model.vocabulary)
-        raise UserError(f"top_k={top_k} is out of range: the model has {characters} characters to choose from")
+        tokens = f"{len(model.vocabulary):,} {model.level}s"
+        raise UserError(f"top_k={top_k} is out of range: the model has {tokens} to choose from")
+    never = [model.vocabulary.tokens.index(UNKNOWN)] if UNKNOWN in model.vocabulary.tokens else []
+    if model.layout is Layout.running:
+        never.append(0)
     found = fruitless = 0
     while found < n and fruitless < PATIENCE:
         count = min(BATCH, max(32, n - found) if novel else n - found)
         starts = start.expand(count, -1)  # (count, P)
-        ids = draw(model.logits, starts, model.block_size, generator, temperature, top_k, max_length)
-        drawn = [model.vocabulary.decode(row) for row in ids]
+        ids = draw(model.logits, starts, model.block_size, generator, temperature, top_k, max_length, never)
+        # The prefix as it was given: its words may be unknown.
+        drawn = [
+            model.vocabulary.join([*given, *(model.vocabulary.tokens[i] for i in row[len(given) :])]) for row in ids
+        ]
         for name, known in zip(drawn, are_known(model, drawn), strict=True):
             if novel and known:
                 fruitless += 1
             elif found < n:
                 found, fruitless = found + 1, 0
-                yield name, known
+                yield name if model.level is Level.char else space_words(name), known
 
 
 def are_known(model: TrainedModel, names: Sequence[str]) -> list[bool]:
@@ -78,11 +87,13 @@ def draw(
     temperature: float = 1.0,
     top_k: int | None = None,
     max_length: int = 200,
+    never: Sequence[int] = (),
 ) -> list[list[int]]:
     """Continues each row of start (N, P) until it draws the boundary or has `max_length` ids; P may be 0.
 
-    No document is empty, so the boundary cannot be drawn as a row's first id. Returns N lists of ids, without
-    boundaries. Raises UserError if the logits, (B, block_size) -> (B, vocabulary), are not finite.
+    No document is empty, so the boundary cannot be drawn as a row's first id. The ids in `never` are not drawn at all.
+    Returns N lists of ids, without boundaries. Raises UserError if the logits, (B, block_size) -> (B, vocabulary), are
+    not finite.
     """
     rows, given = start.shape
     opening = torch.zeros(rows, block_size, dtype=torch.int64)  # (N, block_size) boundaries
@@ -96,8 +107,7 @@ def draw(
             raise UserError("this model cannot be sampled: its training diverged, so its logits are not finite")
         # Subtracting the largest first keeps a tiny temperature from making infinities.
         z = (z - largest) / temperature
-        if not columns:
-            z[:, 0] = -torch.inf
+        z[:, [*never, 0] if not columns else never] = -torch.inf
         if top_k is not None and top_k < z.shape[1]:
             least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
             z = z.masked_fill(z < least, -torch.inf)

@@ -20,9 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from makemore import files
-from makemore.config.schema import LONGEST_CONTEXT
-from makemore.data.corpus import BOUNDARY
-from makemore.data.vocabulary import Vocabulary
+from makemore.config.schema import LONGEST_CONTEXT, Layout, Level
+from makemore.data.vocabulary import BOUNDARY, OTHER_BOUNDARY, UNKNOWN, Vocabulary
 from makemore.errors import UserError
 from makemore.models import registry
 from makemore.models.base import LanguageModel, evaluating
@@ -48,13 +47,21 @@ class TrainedModel:
     settings: dict[str, Any]  # the run's, flat plain values
     data: dict[str, Any]  # the `data` part of the run's configuration, plain values
     step: int  # optimizer steps taken
-    known: Tensor  # (N,) distinct fingerprints of the training documents (`makemore.data.split.fingerprint`)
-    held_out: list[str]  # digests of the dev and of the test documents (`makemore.data.split.digest`)
+    known: Tensor  # (N,) distinct fingerprints of the training documents (`makemore.data.documents.fingerprint`)
+    held_out: list[str]  # digests of the dev and of the test documents (`makemore.data.documents.digest`)
 
     @property
     def block_size(self) -> int:
         """Ids in a context."""
         return self.model.block_size
+
+    @property
+    def level(self) -> Level:
+        return self.vocabulary.level
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.data.get("layout", Layout.lines.value))
 
     def logits(self, contexts: Tensor) -> Tensor:
         """Logits of the next token, from and to the CPU. (B, block_size) -> (B, vocabulary)"""
@@ -70,6 +77,7 @@ def save(trained: TrainedModel, path: Path) -> None:
         "format": FORMAT,
         "digest": NO_DIGEST,
         "tokens": list(trained.vocabulary.tokens),
+        "level": trained.level.value,
         "model": trained.model.describe(),
         "block_size": trained.block_size,
         "settings": trained.settings,
@@ -182,10 +190,11 @@ def find(checkpoint: str | None, outputs: Path) -> Path:
 def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
     """The model in a file, once its parts have been checked against each other."""
     tokens, step, known = description["tokens"], description["step"], state.pop(KNOWN)
+    level = Level(description.get("level", "char"))  # files from before words lack it
     sound = (
-        all(isinstance(token, str) and len(token) == 1 and not "\ud800" <= token <= "\udfff" for token in tokens)
-        and tokens[0] == BOUNDARY
-        and len(set(tokens)) == len(tokens)
+        all(is_token(token, level) for token in tokens)
+        and tokens[0] in (BOUNDARY, OTHER_BOUNDARY)
+        and len(set(tokens[1:])) == len(tokens) - 1
         and type(step) is int
         and isinstance(description["settings"], dict)
         and isinstance(description["data"], dict)
@@ -203,7 +212,7 @@ def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedMo
         raise ValueError("tensors of another type")
     trained = TrainedModel(
         model,
-        Vocabulary(tuple(tokens)),
+        Vocabulary(tuple(tokens), level),
         description["settings"],
         description["data"],
         step,
@@ -215,6 +224,13 @@ def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedMo
     if logits.shape != (1, len(tokens)):
         raise ValueError("logits of another shape")
     return trained
+
+
+def is_token(token: Any, level: Level) -> bool:
+    """Whether a vocabulary may hold this."""
+    if not isinstance(token, str) or any("\ud800" <= character <= "\udfff" for character in token):
+        return False
+    return token == UNKNOWN or (len(token) == 1 if level is Level.char else token.split() == [token])
 
 
 def restore(description: dict[str, Any], vocabulary: int, block_size: int) -> LanguageModel:

@@ -69,7 +69,7 @@ def draw_keys(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
     # From the axes with most of them: a key with many values has no best.
     handles = max((axes.get_legend_handles_labels() for axes in grid), key=lambda both: len(both[0]))
     figure.legend(*handles, loc="outside lower center", ncols=2)
-    figure.supylabel("best dev loss (nats per character)")
+    figure.supylabel("best dev loss (nats per token)")
     above = sum(loss > high for loss in losses)
     figure.suptitle(f"{len(runs)} runs: dev loss by key" + (f"; {above} far above" if above else ""))
     return figure

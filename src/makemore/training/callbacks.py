@@ -15,9 +15,11 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
+from makemore.config.schema import Level
 from makemore.config.status import Status
+from makemore.data.dataset import Dataset
 from makemore.data.windows import Windows
-from makemore.inference.evaluation import mean_loss
+from makemore.inference.evaluation import bits_per_character, mean_loss, perplexity
 from makemore.training.schedule import Schedule
 from makemore.views.show import View
 
@@ -162,6 +164,8 @@ class Results(L.Callback):
             losses["test_loss"] = measure(data.dataset.test)
         for logger in trainer.loggers:
             logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
+        if pl_module.vocabulary.level is Level.word:
+            losses |= compare_with_characters(losses["dev_loss"], data.dataset)
         rows = len(data.dataset.train)
         examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
         self.metrics = losses | {
@@ -180,3 +184,9 @@ class Results(L.Callback):
             for name, each in self.metrics.items()
         }
         return json.dumps(plain, indent=2) + "\n"
+
+
+def compare_with_characters(dev_loss: float, data: Dataset) -> dict[str, float]:
+    """The dev loss of a model of words in units that do not depend on what a word is."""
+    bits = bits_per_character(dev_loss, len(data.dev), data.characters[1])
+    return {"dev_perplexity": perplexity(dev_loss), "dev_bits_per_character": bits}

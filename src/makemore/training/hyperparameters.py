@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from makemore.config.schema import DataConfig, ModelConfig, TrainConfig
+from makemore.config.schema import DataConfig, Layout, Level, ModelConfig, TrainConfig
 from makemore.models import registry
 
 NONE = "-"  # a text that a run does not have
@@ -56,4 +56,7 @@ def name_data(data: DataConfig) -> str:
     name = Path(data.path).name if data.path else data.source.value
     unique = ", unique" if data.unique else ""
     first = f", first {data.overfit}" if data.overfit is not None else ""
-    return name + unique + first
+    words = ", words" if data.level is Level.word else ""
+    running = ", running" if data.layout is Layout.running else ""
+    frequent = f", {data.min_count} times" if data.min_count > 1 else ""
+    return name + unique + first + words + running + frequent

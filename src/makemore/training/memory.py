@@ -20,7 +20,7 @@ def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size
             model = registry.build(config, vocabulary, block_size)
         numbers, rows = model.size(), batch_size * model.minibatches_per_step
     sizes = f", {named}" if (named := name_sizes(config)) else ""
-    data = f"{vocabulary:,} characters, data.batch_size={batch_size}, data.block_size={block_size}"
+    data = f"{vocabulary:,} tokens, data.batch_size={batch_size}, data.block_size={block_size}"
     # Parameters and gradients in float32, and as much again while states are written; a minibatch's contexts, and where
     # in the text their ids stand, in int64.
     needed = 4 * 4 * numbers + 2 * 8 * rows * block_size

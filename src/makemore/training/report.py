@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore import files
+from makemore.config.schema import Level
 from makemore.config.status import Status
 
 HOW = {
@@ -15,8 +16,8 @@ HOW = {
 }
 
 
-def report(metrics: dict[str, Any], run_folder: Path, seconds: float, saving: float) -> str:
-    """The text for `metrics.json`, the seconds from start to end, and those of training spent on saving states."""
+def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float) -> str:
+    """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states."""
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
@@ -26,9 +27,14 @@ def report(metrics: dict[str, Any], run_folder: Path, seconds: float, saving: fl
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
     fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
+    more = []
+    if "dev_perplexity" in metrics:
+        bits = f"{metrics['dev_bits_per_character']:.4f} bits per character"
+        more = [("", f"dev perplexity {metrics['dev_perplexity']:.1f}, {bits}")]
     rows = [
         ("run", how),
-        ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "   (nats per character)"),
+        ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + f"   (nats per {level})"),
+        *more,
         ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
         ("time", f"{fit_seconds:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
         ("folder", str(run_folder)),

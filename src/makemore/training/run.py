@@ -18,12 +18,11 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from makemore import files
-from makemore.config.schema import Accelerator, TrainConfig
+from makemore.config.schema import Accelerator, Layout, TrainConfig
 from makemore.config.status import Status
-from makemore.data import corpus
+from makemore.data.cache import read_documents
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
-from makemore.data.split import read_documents
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
 from makemore.models import registry
@@ -47,8 +46,6 @@ from makemore.training.start_from import load_weights
 from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
-
-LONG_READING = 20 * 10**6  # bytes of text that take seconds to read
 
 
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
             files.write_text(run_folder / METRICS, results.as_json())
             if module.status is Status.finished:
                 save_state.save(trainer, module)
-    log.info(report(results.metrics, run_folder, time.perf_counter() - started, saving))
+    log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
@@ -162,12 +159,9 @@ def check(config: TrainConfig) -> None:
         UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
     """
     execution.require_gpu(config.trainer.accelerator)
-    path = corpus.locate(config.data)
-    if os.path.isfile(path) and path.stat().st_size > LONG_READING:  # noqa: PTH113 (Path's raises for names that are too long)
-        print(f"reading {path.stat().st_size / 1e6:,.0f} MB of text ...", flush=True)
     with explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
-        rows = config.data.batch_size or sum(len(document) + 1 for document in documents.parts[0])
+        rows = config.data.batch_size or len(documents.parts[0]) - 1
         check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows)
 
 
@@ -188,7 +182,8 @@ def read_data(config: TrainConfig) -> WindowDataModule:
     data.setup()
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
-    counts = f"{dataset.documents:,} documents, {len(dataset.vocabulary)} characters with the boundary"
+    text = "a running text" if config.data.layout is Layout.running else f"{dataset.documents:,} documents"
+    counts = f"{text}, {len(dataset.vocabulary):,} {config.data.level}s with the boundary"
     log.info(f"{dataset.path.name}: {counts}; {sizes} examples to train / dev / test")
     return data
 

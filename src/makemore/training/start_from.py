@@ -18,12 +18,12 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
     theirs = {
         "model": trained.model.config.name,
         "data.block_size": trained.block_size,
-        "characters": "".join(trained.vocabulary.tokens),
+        "tokens": trained.vocabulary,
     }
     ours = {
         "model": model.config.name,
         "data.block_size": model.block_size,
-        "characters": "".join(vocabulary.tokens),
+        "tokens": vocabulary,
     }
     if theirs["model"] == ours["model"]:
         theirs |= {f"model.{key}": getattr(trained.model.config, key) for key in model.function_keys}

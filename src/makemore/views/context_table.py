@@ -66,7 +66,7 @@ def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
     """Makes the tables for contexts of 1 token up to the windows' block size."""
     for length in range(1, train.block_size + 1):
         # A shorter context is the end of a longer one, so the stream serves both.
-        short, short_dev = (Windows(windows.stream, windows.positions, length) for windows in (train, dev))
+        short, short_dev = (Windows(windows.stream, length) for windows in (train, dev))
         models = {smoothing: ngram.fit(short, vocabulary, smoothing) for smoothing in Smoothing}
         losses = {smoothing: compute_losses(models[smoothing], short_dev, vocabulary) for smoothing in models}
         contexts, _ = short_dev.gather(torch.arange(len(short_dev)))

@@ -9,12 +9,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from makemore.config.schema import Level
 from makemore.data.vocabulary import Vocabulary
 from makemore.views import style
 from makemore.views.show import show, writers
 
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 MOST_LABELS = 300  # more would cover each other
+MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
 
 
 class Embedding(L.Callback):
@@ -25,7 +27,8 @@ class Embedding(L.Callback):
         if C is None or not C.isfinite().all():
             return
         C = C.detach().cpu()
-        show(trainer, pl_module, "embedding", draw(C, vocabulary))
+        words = vocabulary.level is Level.word
+        show(trainer, pl_module, "embedding", draw_words(C, vocabulary) if words else draw(C, vocabulary))
         labels = [vocabulary.label(i) for i in range(len(vocabulary))]
         for writer in writers(trainer):
             writer.add_embedding(C, metadata=labels, global_step=pl_module.steps_taken, tag="C")
@@ -54,6 +57,21 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     axes.margins(0.08)
     if vowel.any():
         style.add_legend(figure, axes)
+    return figure
+
+
+def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
+    """The most common words at their places in C (vocabulary, emb_dim), each written where its vector is."""
+    count = min(MOST_WORDS, len(vocabulary) - 1)
+    places, title, names = project(C[1 : 1 + count].double())  # (count, 2)
+    figure = Figure(figsize=(14, 14), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(places[:, 0], places[:, 1], s=4, c=style.LIGHT_BLUE)
+    for i, (x, y) in enumerate(places.tolist(), start=1):
+        axes.text(x, y, vocabulary.label(i), fontsize=7, ha="center", va="bottom", clip_on=True, parse_math=False)
+    axes.set(title=f"the {count:,} most common words; {title}", xlabel=names[0], ylabel=names[1])
+    axes.grid(alpha=0.3)
+    axes.margins(0.03)
     return figure
 
 

@@ -26,7 +26,7 @@ class HeatMap(L.Callback):
             return
         size = len(pl_module.vocabulary)
         if size > MOST_TOKENS:
-            log.info(f"bigram.png is only drawn for up to {MOST_TOKENS} characters; this vocabulary has {size:,}")
+            log.info(f"bigram.png is only drawn for up to {MOST_TOKENS} tokens; this vocabulary has {size:,}")
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with evaluating(pl_module.model), torch.no_grad():

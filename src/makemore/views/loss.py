@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from makemore.config.schema import Level
 from makemore.views import style
 from makemore.views.show import View, show
 from makemore.views.style import Values
@@ -33,10 +34,11 @@ class Loss(View):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._losses:
-            show(trainer, pl_module, "loss", draw(torch.cat(self._losses), pl_module.dev_losses))
+            figure = draw(torch.cat(self._losses), pl_module.dev_losses, pl_module.vocabulary.level)
+            show(trainer, pl_module, "loss", figure)
 
 
-def draw(losses: Tensor, dev_losses: Mapping[int, float]) -> Figure:
+def draw(losses: Tensor, dev_losses: Mapping[int, float], level: Level = Level.char) -> Figure:
     """log10 of the loss against the step. Losses are nats per token: (steps,) of minibatches; of dev by steps taken."""
     values = losses.double().log10().numpy()  # (steps,)
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -50,8 +52,8 @@ def draw(losses: Tensor, dev_losses: Mapping[int, float]) -> Figure:
     dev = {at: loss for at, loss in dev_losses.items() if math.isfinite(loss) and loss > 0}
     if dev:
         axes.plot(list(dev), np.log10(list(dev.values())), "o-", color=style.ORANGE, ms=4, linewidth=0.8, label="dev")
-        axes.set_title(f"loss by step; dev {dev[max(dev)]:.4f} nats per character at the end")
-    axes.set_ylabel("log10 loss (nats per character)")
+        axes.set_title(f"loss by step; dev {dev[max(dev)]:.4f} nats per {level} at the end")
+    axes.set_ylabel(f"log10 loss (nats per {level})")
     style.label_steps(axes)
     for handle in axes.legend(loc="upper right").get_lines():
         handle.set_linewidth(2)

@@ -155,7 +155,7 @@ def draw(curve: Curve) -> Figure:
         top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()
         axes.set_ylim(losses.min() - 0.1, top + 0.1)
     axes.set_title(textwrap.fill(curve.verdict, 88), fontsize=11)
-    axes.set(xlabel="log10 of the learning rate, one step each", ylabel="loss (nats per character)")
+    axes.set(xlabel="log10 of the learning rate, one step each", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
     style.add_legend(figure, axes)
     return figure

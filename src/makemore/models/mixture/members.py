@@ -31,8 +31,8 @@ def check_data(paths: Sequence[str], members: Sequence[TrainedModel], data: Data
     for path, member in zip(paths, members, strict=True):
         if member.vocabulary != data.vocabulary:
             raise UserError(
-                f"model.members={path} knows {len(member.vocabulary)} characters, which are not the "
-                f"{len(data.vocabulary)} of {data.path.name}; give all members and the mixture the same data"
+                f"model.members={path} knows {len(member.vocabulary):,} tokens, which are not the "
+                f"{len(data.vocabulary):,} of {data.path.name}; give all members and the mixture the same data"
             )
         if not torch.equal(member.known, data.known) or member.held_out != data.held_out:
             raise UserError(

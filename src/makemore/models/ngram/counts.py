@@ -24,6 +24,7 @@ nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's 
 context (`estimated_discounts`).
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -113,7 +114,7 @@ def distinct_ngrams(windows: Windows, vocabulary: int) -> tuple[Tensor, Tensor]:
     first = 0
     while first < len(windows):
         last = first + max(BLOCK, len(at))
-        new = windows.positions[first:last].long()
+        new = torch.arange(first, min(last, len(windows))) + 1
         at, counts = torch.cat([at, new]), torch.cat([counts, torch.ones_like(new)])  # (table + block,) each
         ranks, order = sort_keys(windows, vocabulary, at).sort(stable=True)
         _, which, repeats = torch.unique_consecutive(ranks, return_inverse=True, return_counts=True)
@@ -129,11 +130,11 @@ def sort_keys(windows: Windows, vocabulary: int, at: Tensor) -> Tensor:
     An n-gram's tokens are the digits of a number to base V. Before it grows beyond 64 bits its rank takes its place.
     """
     keys, bound = torch.zeros_like(at), 1
-    for back in (*range(1, windows.block_size + 1), 0):
+    for tokens in itertools.chain(windows.before(at), [windows.stream[at]]):
         if bound * vocabulary > torch.iinfo(torch.int64).max:
             distinct, keys = torch.unique(keys, return_inverse=True)
             bound = len(distinct)
-        keys.mul_(vocabulary).add_(windows.stream[at - back])
+        keys.mul_(vocabulary).add_(tokens)
         bound *= vocabulary
     return keys
 
@@ -146,9 +147,9 @@ def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]
     """
     levels = []
     nodes, size = torch.zeros_like(at), 1
-    for back in range(1, windows.block_size + 1):
+    for tokens in windows.before(at):
         # The n-grams' order is also that of their shorter contexts, so equal ones are neighbours.
-        keys, which = torch.unique_consecutive(nodes * vocabulary + windows.stream[at - back], return_inverse=True)
+        keys, which = torch.unique_consecutive(nodes * vocabulary + tokens, return_inverse=True)
         levels.append(keys)
         nodes = which + size  # (n-grams,)
         size += len(keys)

@@ -1,0 +1,126 @@
+"""A text is prepared once: in a process, and if it is large on this machine, where its ids are mapped into memory."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from makemore import files
+from makemore.config.schema import DataConfig, Level
+from makemore.data import corpus
+from makemore.data.documents import Documents, prepare
+from makemore.data.vocabulary import Vocabulary
+
+LARGE = 2**25  # bytes of a text that takes seconds to prepare
+# Part of every key: raise it when what is kept, or how a text is read, changes.
+VERSION = 1
+PARTS = ("train", "dev", "test")
+DESCRIPTION = "text.json"
+
+_read: dict[str, Documents] = {}
+
+
+def read_documents(data: DataConfig) -> Documents:
+    """Reads a text and splits it; raises UserError if a file or the split is not usable.
+
+    A second call with the same file and split reads nothing: a sweep reads before it forks its runs, which share this.
+    """
+    same = repr(replace(data, block_size=0, batch_size=0, replacement=False))
+    if same not in _read:
+        paths = corpus.locate(data)
+        size = sum(path.stat().st_size for path in paths if os.path.isfile(path))  # noqa: PTH113 (Path's raises for long names)
+        _read[same] = prepare(paths, data) if size < LARGE else read_large(paths, data, size)
+    return _read[same]
+
+
+def read_large(paths: Sequence[Path], data: DataConfig, size: int) -> Documents:
+    """A text of so many bytes from the cache, where it is put first unless it is there already."""
+    for path in paths:
+        corpus.check(path)
+    import pooch
+
+    cache = Path(pooch.os_cache("makemore")) / "texts"
+    settings = asdict(replace(data, path=None, dev_path=None, test_path=None, block_size=0, batch_size=0))
+    contents = [identify(path, cache) for path in paths]
+    key = json.dumps([VERSION, contents, settings], default=str)
+    folder = cache / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    if not folder.is_dir():
+        print(f"preparing {size / 1e6:,.0f} MB of text ...", flush=True)
+        documents = prepare(paths, data)
+        try:
+            save(documents, folder)
+        except OSError as error:
+            print(f"what was prepared cannot be kept in {cache}: {error.strerror}", flush=True)
+            return documents
+        print(f"kept in {folder} for the next run", flush=True)
+    return load(folder, paths[0])
+
+
+def identify(path: Path, cache: Path) -> str:
+    """The SHA-256 of a file's content, remembered for as long as its size and its time of change stay."""
+    status = path.stat()
+    name = str(path.resolve())
+    now = [name, status.st_size, status.st_mtime_ns]
+    record = cache / f"{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.json"
+    try:
+        *then, digest = json.loads(record.read_text(encoding="utf-8"))
+        if then == now:
+            return str(digest)
+    except (OSError, ValueError):
+        pass  # not there yet, or not whole
+    with corpus.explain_failed_reads(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        files.write_text(record, json.dumps([*now, digest]))
+    except OSError:
+        pass  # a cache that cannot be written costs time alone
+    return digest
+
+
+def save(documents: Documents, folder: Path) -> None:
+    """Writes a prepared text; the folder appears when it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        for name, part in zip((*PARTS, "known"), (*documents.parts, documents.known), strict=True):
+            np.save(beside / f"{name}.npy", part.numpy())
+        description = {
+            "tokens": documents.vocabulary.tokens,
+            "level": documents.vocabulary.level.value,
+            "documents": documents.documents,
+            "held_out": documents.held_out,
+            "characters": documents.characters,
+        }
+        (beside / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not folder.is_dir():  # otherwise another run was faster
+            raise
+
+
+def load(folder: Path, path: Path) -> Documents:
+    """A prepared text, mapped into memory: it is read from the disk where it is needed."""
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    # `c`, because PyTorch has no tensors that are only read; nothing writes into them.
+    train, dev, test, known = (
+        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in (*PARTS, "known")
+    )
+    return Documents(
+        path=path,
+        documents=description["documents"],
+        vocabulary=Vocabulary(tuple(description["tokens"]), Level(description["level"])),
+        known=known,
+        held_out=description["held_out"],
+        parts=(train, dev, test),
+        characters=tuple(description["characters"]),
+    )

@@ -1,0 +1,102 @@
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pooch
+import pytest
+import torch
+
+from makemore.config.schema import DataConfig, Layout, Level, Source
+from makemore.data import cache
+from makemore.data.cache import read_documents
+from makemore.data.documents import Documents, prepare
+
+TEXT = "the cat sat .\nthe dog ran !\nthe cat ran .\na dog sat .\n" * 3
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    """A text that counts as large, and an empty cache."""
+    monkeypatch.setattr(cache, "LARGE", 10)
+    monkeypatch.setattr(cache, "_read", {})
+    monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path / "cache")
+    (tmp_path / "text.txt").write_text(TEXT)
+    splits = {"splits": [0.5, 0.25, 0.25], "split_seed": 1, "unique": False, "overfit": None}
+    return DataConfig(source=Source.text, path=str(tmp_path / "text.txt"), level=Level.word, min_count=2, **splits)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Documents]:
+    """Every text that was prepared, and not found in the cache."""
+    seen: list[Documents] = []
+
+    def observe(paths: Sequence[Path], data: DataConfig) -> Documents:
+        seen.append(prepare(paths, data))
+        return seen[-1]
+
+    monkeypatch.setattr(cache, "prepare", observe)
+    return seen
+
+
+def reopened(data: DataConfig) -> Documents:
+    """What another process would read."""
+    cache._read.clear()
+    return read_documents(data)
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_large_text_is_prepared_once_and_reopened_as_it_was(
+    data: DataConfig, prepared: list[Documents], layout: Layout
+) -> None:
+    data = replace(data, layout=layout)
+    for found in (read_documents(data), reopened(data)):
+        assert (found.vocabulary, found.documents) == (prepared[0].vocabulary, prepared[0].documents)
+        assert (found.held_out, found.characters) == (prepared[0].held_out, prepared[0].characters)
+        assert all(map(torch.equal, (*found.parts, found.known), (*prepared[0].parts, prepared[0].known)))
+    assert len(prepared) == 1
+
+
+def test_other_settings_or_another_content_are_prepared_anew(data: DataConfig, prepared: list[Documents]) -> None:
+    others = (replace(data, level=Level.char), replace(data, min_count=1), replace(data, split_seed=2))
+    for number, other in enumerate((data, *others), start=1):
+        reopened(other)
+        assert len(prepared) == number
+    reopened(replace(data, block_size=9, batch_size=2))  # these are no part of it
+    assert len(prepared) == 4
+    path = Path(str(data.path))
+    path.write_text(TEXT.replace("cat", "cow"))
+    os.utime(path, ns=(1, 1))  # whatever the clock's resolution
+    assert "cow" in reopened(data).vocabulary.tokens
+    assert len(prepared) == 5
+
+
+def test_the_same_content_elsewhere_is_not_prepared_again(
+    data: DataConfig, prepared: list[Documents], tmp_path: Path
+) -> None:
+    reopened(data)
+    (tmp_path / "copy.txt").write_text(TEXT)
+    found = reopened(replace(data, path=str(tmp_path / "copy.txt")))
+    assert len(prepared) == 1 and found.path == tmp_path / "copy.txt"
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    data: DataConfig, prepared: list[Documents], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert reopened(data).documents == 12
+    assert reopened(data).documents == 12
+    assert len(prepared) == 2
+    assert str(tmp_path / "cache") in capsys.readouterr().out
+
+
+def test_preparing_that_is_interrupted_leaves_nothing(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read_documents(data)
+    assert not [path for path in (tmp_path / "cache" / "texts").iterdir() if path.is_dir()]

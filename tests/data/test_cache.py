@@ -1,7 +1,7 @@
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pooch
 import pytest
@@ -31,8 +31,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Documents]:
     """Every text that was prepared, and not found in the cache."""
     seen: list[Documents] = []
 
-    def observe(paths: Sequence[Path], data: DataConfig) -> Documents:
-        seen.append(prepare(paths, data))
+    def observe(*arguments: Any) -> Documents:
+        seen.append(prepare(*arguments))
         return seen[-1]
 
     monkeypatch.setattr(cache, "prepare", observe)

@@ -9,13 +9,17 @@ import torch
 
 from benchmarks.soak import compare
 from makemore import machine
-from makemore.data import cache
+from makemore.data import cache, corpus
 from makemore.models import model_file
 from makemore.training import execution, saving
 from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
 
 # What each run of these tests adds to the default one; steps are few, and a call takes 7.
 SETTINGS = {
+    "words": (
+        *("data=text", f"data.path={corpus.BUNDLED}", "data.level=word", "data.min_count=2", "data.layout=running"),
+        "data.replacement=false",
+    ),
     "plain": (),
     "closed form": ("model.gradients=closed_form", "optimizer.momentum=0.9", "schedule=cosine"),
     "dropout": ("optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.3"),

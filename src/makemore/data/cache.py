@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ import torch
 from makemore import files
 from makemore.config.schema import DataConfig, Level
 from makemore.data import corpus
-from makemore.data.documents import Documents, prepare
-from makemore.data.vocabulary import Vocabulary
+from makemore.data.documents import PARTS, Documents, prepare
+from makemore.data.vocabulary import Ids, Vocabulary
 
 LARGE = 2**25  # bytes of a text that takes seconds to prepare
 # Part of every key: raise it when what is kept, or how a text is read, changes.
 VERSION = 1
-PARTS = ("train", "dev", "test")
 DESCRIPTION = "text.json"
 
 _read: dict[str, Documents] = {}
@@ -54,12 +53,11 @@ def read_large(paths: Sequence[Path], data: DataConfig, size: int) -> Documents:
     folder = cache / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     if not folder.is_dir():
         print(f"preparing {size / 1e6:,.0f} MB of text ...", flush=True)
-        documents = prepare(paths, data)
         try:
-            save(documents, folder)
+            make(folder, paths, data)
         except OSError as error:
-            print(f"what was prepared cannot be kept in {cache}: {error.strerror}", flush=True)
-            return documents
+            print(f"what is prepared cannot be kept in {cache}: {error.strerror}", flush=True)
+            return prepare(paths, data)
         print(f"kept in {folder} for the next run", flush=True)
     return load(folder, paths[0])
 
@@ -86,13 +84,23 @@ def identify(path: Path, cache: Path) -> str:
     return digest
 
 
-def save(documents: Documents, folder: Path) -> None:
-    """Writes a prepared text; the folder appears when it is complete."""
+def make(folder: Path, paths: Sequence[Path], data: DataConfig) -> None:
+    """Prepares a text in files; their folder appears when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent))
+
+    def write(name: str, length: int, pieces: Iterable[Ids]) -> Ids:
+        with (beside / f"{name}.npy").open("wb") as file:
+            for number, piece in enumerate(pieces):
+                if number == 0:
+                    header = {"descr": piece.dtype.str, "fortran_order": False, "shape": (length,)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(piece.data)
+        return open_array(beside, name)
+
     try:
-        for name, part in zip((*PARTS, "known"), (*documents.parts, documents.known), strict=True):
-            np.save(beside / f"{name}.npy", part.numpy())
+        documents = prepare(paths, data, write)
+        np.save(beside / "known.npy", documents.known.numpy())
         description = {
             "tokens": documents.vocabulary.tokens,
             "level": documents.vocabulary.level.value,
@@ -108,13 +116,17 @@ def save(documents: Documents, folder: Path) -> None:
             raise
 
 
+def open_array(folder: Path, name: str) -> Ids:
+    """An array mapped into memory: it is read from the disk where it is needed."""
+    # `c`, because PyTorch has no tensors that are only read; nothing writes into it.
+    array: Ids = np.load(folder / f"{name}.npy", mmap_mode="c")
+    return array
+
+
 def load(folder: Path, path: Path) -> Documents:
-    """A prepared text, mapped into memory: it is read from the disk where it is needed."""
+    """A text that was prepared before."""
     description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    # `c`, because PyTorch has no tensors that are only read; nothing writes into them.
-    train, dev, test, known = (
-        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in (*PARTS, "known")
-    )
+    train, dev, test, known = (torch.from_numpy(open_array(folder, name)) for name in (*PARTS, "known"))
     return Documents(
         path=path,
         documents=description["documents"],

@@ -6,7 +6,7 @@ It is read twice, for its vocabulary and for its ids, a piece at a time.
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from makemore.errors import UserError
 
 Prints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
+PARTS = ("train", "dev", "test")
 PIECE = 2**22  # ids that are put in order, or decoded, together
 
 
@@ -39,7 +40,15 @@ class Documents:
     characters: tuple[int, int, int]  # of the parts' text, with a space or a line feed after each word or document
 
 
-def prepare(paths: Sequence[Path], data: DataConfig) -> Documents:
+# Makes one array of the pieces of a part, whose name and length are given.
+Collect = Callable[[str, int, Iterable[Ids]], Ids]
+
+
+def in_memory(_name: str, _length: int, pieces: Iterable[Ids]) -> Ids:
+    return np.concatenate(list(pieces))
+
+
+def prepare(paths: Sequence[Path], data: DataConfig, collect: Collect = in_memory) -> Documents:
     """Reads the files of a text: one that is split, or those of train, dev and test.
 
     Raises UserError if a file or the split is not usable.
@@ -50,13 +59,16 @@ def prepare(paths: Sequence[Path], data: DataConfig) -> Documents:
         counts.update(size.counts)
     vocabulary = Vocabulary.from_counts(counts, data.level, data.min_count)
     if data.layout is Layout.running:
-        parts, characters = encode_running(paths, data, vocabulary, [size.counts.total() for size in sizes])
+        streams, characters = encode_running(paths, data, vocabulary, [size.counts.total() for size in sizes])
+        parts = [collect(name, len(stream), [stream]) for name, stream in zip(PARTS, streams, strict=True)]
         documents, known = 1, fingerprint([digest(vocabulary, parts[0][1:])])
     else:
-        ids, lengths, prints = encode_lines(paths, data, vocabulary, sizes)
+        ids, starts, lengths, prints = encode_lines(paths, data, vocabulary, sizes)
         numbers = choose(data, [size.documents for size in sizes], prints)
-        starts = np.append(0, np.flatnonzero(ids == 0) + 1)  # (D + 1,) where documents begin, and the end
-        parts = [put_in_order(ids, starts, part) for part in numbers]
+        parts = [
+            collect(name, 1 + int((starts[part + 1] - starts[part]).sum()), put_in_order(ids, starts, part))
+            for name, part in zip(PARTS, numbers, strict=True)
+        ]
         characters = [int(lengths[part].sum()) for part in numbers]
         documents = len(np.unique(np.concatenate(numbers)))
         known = np.unique(prints[numbers[0]])
@@ -135,26 +147,28 @@ def encode_running(
 
 def encode_lines(
     paths: Sequence[Path], data: DataConfig, vocabulary: Vocabulary, sizes: Sequence[Size]
-) -> tuple[Ids, Ids, Prints]:
+) -> tuple[Ids, Places, Ids, Prints]:
     """The D documents of some files, in their order.
 
     Returns:
-        (T,) ids, with a boundary after each document; (D,) characters of each, with the line feed after it; and (D,)
-        fingerprints.
+        (T,) ids, with a boundary after each document; (D + 1,) where each begins, and the end; (D,) characters of each,
+        with the line feed after it; and (D,) fingerprints.
     """
     many = sum(size.documents for size in sizes)
     ids = np.empty(sum(size.counts.total() for size in sizes) + many, dtype=vocabulary.dtype)
+    starts = np.zeros(many + 1, dtype=np.int64)
     lengths, prints = np.empty(many, dtype=np.int32), np.empty(many, dtype=np.int64)
     at = document = 0
     for piece in (piece for path in paths for piece in read_pieces(path, data)):
         encoded = vocabulary.encode(piece)
         ids[at : at + len(encoded)] = encoded
+        starts[document + 1 : document + len(piece) + 1] = at + np.flatnonzero(encoded == 0) + 1
         at += len(encoded)
         normal = [vocabulary.normalize(each) for each in piece]
         here = slice(document, document + len(piece))
         lengths[here], prints[here] = measure(normal), fingerprint(normal)
         document += len(piece)
-    return ids, lengths, prints
+    return ids, starts, lengths, prints
 
 
 def measure(texts: Sequence[str]) -> Ids:
@@ -188,13 +202,13 @@ def choose(data: DataConfig, sizes: Sequence[int], prints: Prints) -> tuple[Plac
     return numbers[train], numbers[dev], numbers[test]
 
 
-def put_in_order(ids: Ids, starts: Ids, numbers: Places) -> Ids:
-    """A boundary, and the ids of the documents with these numbers, one after another.
+def put_in_order(ids: Ids, starts: Places, numbers: Places) -> Iterator[Ids]:
+    """A boundary, and the ids of the documents with these numbers, one after another, in pieces.
 
     Of D documents, `starts` (D + 1,) says where they begin in the ids (T,), and where the last one ends.
     """
-    ends = np.cumsum(starts[numbers + 1] - starts[numbers])  # (documents,) in what is returned, less the boundary
-    ordered = np.zeros(1 + int(ends[-1]), dtype=ids.dtype)
+    yield np.zeros(1, dtype=ids.dtype)
+    ends = np.cumsum(starts[numbers + 1] - starts[numbers])  # (documents,) in what is yielded after the boundary
     first = at = 0
     while first < len(numbers):
         last = max(first + 1, int(np.searchsorted(ends, at + PIECE)))
@@ -202,9 +216,8 @@ def put_in_order(ids: Ids, starts: Ids, numbers: Places) -> Ids:
         lengths = starts[some + 1] - starts[some]
         # Where each document begins in the text, less where it begins in this piece.
         shift = np.repeat(starts[some] - (np.cumsum(lengths) - lengths), lengths)
-        ordered[1 + at : 1 + ends[last - 1]] = ids[shift + np.arange(len(shift))]
+        yield ids[shift + np.arange(len(shift))]
         first, at = last, int(ends[last - 1])
-    return ordered
 
 
 def digest(vocabulary: Vocabulary, ids: Ids) -> str:

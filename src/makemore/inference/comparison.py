@@ -62,7 +62,8 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
         documents, _ = keep_known(model.vocabulary, documents)
     if not documents or len(tokens := count_tokens(first, documents)) < 2:
         raise UserError(
-            f"a comparison takes two documents or more, and {name} has {len(documents)} that both models know"
+            f"a comparison takes two documents, or a running text of more than {PIECE} tokens, and {name} has "
+            f"{len(documents)} that both models know"
         )
     losses = sum_by_document(first, documents, tokens), sum_by_document(second, documents, tokens)
     return {"name": name, "left_out": count - len(documents), **estimate_difference(*losses, tokens)}

@@ -1,0 +1,76 @@
+"""What works for characters works for words and running texts: runs, model files, samples, comparisons, mixtures."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from makemore.config.compose import read_data
+from makemore.config.schema import Level
+from makemore.inference import sampling
+from makemore.inference.comparison import compare
+from makemore.inference.evaluation import measure_documents, measure_words
+from makemore.models import model_file
+from tests.helpers import QUIET, Run, Train, same_state, seeded
+
+SENTENCES = ["the cat sat .", "the dog ran !", "a cat ran .", "the dog sat , and the cat ran ."] * 30
+LAYOUTS = {"lines": ("data.layout=lines",), "running": ("data.layout=running", "data.splits=[300,250]")}
+
+
+@pytest.fixture(params=LAYOUTS)
+def words(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, ...]:
+    """The settings of a run on words, of which one, `rare`, becomes `<unk>`."""
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join([*SENTENCES, "the rare cat ."]))
+    return (*("data=text", f"data.path={path}", "data.level=word", "data.min_count=2"), *LAYOUTS[request.param])
+
+
+def train_few(train: Train, *settings: str) -> Run:
+    return train("steps=60", "schedule.lr=0.5", "model.hidden=8", "model.init=kaiming", *settings)
+
+
+def test_a_run_reports_perplexity_and_bits_per_character(train: Train, words: tuple[str, ...]) -> None:
+    run = train_few(train, *words, *QUIET)
+    assert run.metrics["dev_perplexity"] == pytest.approx(math.exp(run.metrics["dev_loss"]))
+    _, dev, _ = measure_documents(model_file.load(run.folder), None)
+    assert (dev["loss"], dev["perplexity"]) == (run.metrics["dev_loss"], run.metrics["dev_perplexity"])
+    assert dev["bits_per_character"] == run.metrics["dev_bits_per_character"]
+    assert dev["bits_per_character"] == pytest.approx(dev["loss"] * dev["tokens"] / dev["characters"] / math.log(2))
+
+
+def test_a_model_of_words_is_saved_sampled_and_measured_with_its_vocabulary(
+    train: Train, words: tuple[str, ...]
+) -> None:
+    model = model_file.load(train_few(train, *words, "logger=none").folder)
+    assert model.level is Level.word and "<unk>" in model.vocabulary.tokens and "rare" not in model.vocabulary.tokens
+    drawn = [text for text, _ in sampling.sample(model, 50, seeded(), prefix="the rare", max_length=12)]
+    assert all(text.startswith("the rare") for text in drawn)
+    assert not any("<unk>" in text or " ." in text or "⏎" in text for text in drawn)
+    (measured,) = measure_words(model, ["the rare cat ."])
+    assert [token for token, _ in measured["tokens"]][:4] == ["the", "rare", "cat", "."]
+
+
+def test_the_steps_in_a_call_do_not_change_a_run_on_words(train: Train, words: tuple[str, ...]) -> None:
+    settings = (*words, *QUIET, "model.dropout=0.2", "data.replacement=false", "eval_every=20")
+    whole = train_few(train, *settings)
+    part = train_few(train, *settings, "steps_per_execution=7")
+    assert same_state(whole, part)
+
+
+def test_models_of_words_are_compared_and_mixed(train: Train, words: tuple[str, ...]) -> None:
+    runs = [train_few(train, *words, *QUIET), train("model=ngram", "data.block_size=2", *words, *QUIET)]
+    models = [model_file.load(run.folder) for run in runs]
+    compared = compare(models[0], models[1], None)
+    assert compared["losses"] == pytest.approx([run.metrics["dev_loss"] for run in runs], rel=1e-5)
+    members = ",".join(str(run.folder) for run in runs)
+    mixed = train("model=mixture", f"model.members=[{members}]", *words, *QUIET)
+    assert mixed.metrics["dev_loss"] <= min(run.metrics["dev_loss"] for run in runs) + 1e-6
+
+
+def test_another_text_is_read_in_the_layout_of_the_model(train: Train, words: tuple[str, ...], tmp_path: Path) -> None:
+    model = model_file.load(train_few(train, *words, *QUIET).folder)
+    (tmp_path / "other.txt").write_text("the cat\nran .\n")
+    (measured,) = measure_documents(model, read_data({**model.data, "path": str(tmp_path / "other.txt")}))
+    running = "data.layout=running" in words
+    assert (measured["documents"], measured["tokens"]) == ((1, 4) if running else (2, 6))
+    assert measured["characters"] == 14

@@ -14,6 +14,7 @@ line, cost is not linear.
 import argparse
 import contextlib
 import json
+import os
 import re
 import resource
 import statistics
@@ -144,7 +145,8 @@ def in_a_process(point: dict[str, int], folder: Path) -> dict[str, Any]:
     if not text.exists():
         write_text(text, point["vocabulary"], point["documents"])
     command = [sys.executable, "-m", "benchmarks.scale", "--point", json.dumps(point), "--text", str(text)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return row
 

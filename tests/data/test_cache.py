@@ -100,3 +100,39 @@ def test_preparing_that_is_interrupted_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         read_documents(data)
     assert not [path for path in (tmp_path / "cache" / "texts").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("name", ["train.npy", "known.npy", "text.json"])
+@pytest.mark.parametrize("left", [None, 0, 20, -1])
+def test_what_is_damaged_is_prepared_anew(
+    data: DataConfig, prepared: list[Documents], tmp_path: Path, name: str, left: int | None
+) -> None:
+    before = read_documents(data).parts[0].clone()  # which is mapped from the file that is cut
+    (file,) = (tmp_path / "cache").rglob(name)
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:left])
+    for _ in range(2):
+        assert torch.equal(reopened(data).parts[0], before)
+    assert len(prepared) == 2
+
+
+def test_a_file_that_another_replaced_is_read_again(data: DataConfig, prepared: list[Documents], tmp_path: Path) -> None:
+    path = Path(str(data.path))
+    times = path.stat()
+    reopened(data)
+    (tmp_path / "new.txt").write_text(TEXT.replace("cat", "cow"))
+    os.utime(tmp_path / "new.txt", ns=(times.st_atime_ns, times.st_mtime_ns))  # as `cp -p` leaves them
+    (tmp_path / "new.txt").replace(path)
+    assert "cow" in reopened(data).vocabulary.tokens
+    assert len(prepared) == 2
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(data: DataConfig, tmp_path: Path) -> None:
+    left = [tmp_path / "cache" / "texts" / f"{cache.UNFINISHED}{name}" for name in ("old", "new")]
+    for folder in left:
+        folder.mkdir(parents=True)
+    os.utime(left[0], (1, 1))
+    read_documents(data)
+    assert [folder.exists() for folder in left] == [False, True]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ LARGE = 2**25  # bytes of a text that takes seconds to prepare
 # Part of every key: raise it when what is kept, or how a text is read, changes.
 VERSION = 1
 DESCRIPTION = "text.json"
+UNFINISHED = "unfinished-"
+LONG = 24 * 3600  # seconds after which nobody is preparing a text any more
 
 _read: dict[str, Documents] = {}
 
@@ -51,22 +54,23 @@ def read_large(paths: Sequence[Path], data: DataConfig, size: int) -> Documents:
     contents = [identify(path, cache) for path in paths]
     key = json.dumps([VERSION, contents, settings], default=str)
     folder = cache / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    if not folder.is_dir():
+    documents = load(folder, paths[0])
+    if documents is None:
         print(f"preparing {size / 1e6:,.0f} MB of text ...", flush=True)
         try:
             make(folder, paths, data)
+            documents = load(folder, paths[0])
+            print(f"kept in {folder} for the next run", flush=True)
         except OSError as error:
             print(f"what is prepared cannot be kept in {cache}: {error.strerror}", flush=True)
-            return prepare(paths, data)
-        print(f"kept in {folder} for the next run", flush=True)
-    return load(folder, paths[0])
+    return prepare(paths, data) if documents is None else documents
 
 
 def identify(path: Path, cache: Path) -> str:
-    """The SHA-256 of a file's content, remembered for as long as its size and its time of change stay."""
+    """The SHA-256 of a file's content, remembered until its size, place or times change."""
     status = path.stat()
     name = str(path.resolve())
-    now = [name, status.st_size, status.st_mtime_ns]
+    now = [name, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
     record = cache / f"{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.json"
     try:
         *then, digest = json.loads(record.read_text(encoding="utf-8"))
@@ -87,7 +91,10 @@ def identify(path: Path, cache: Path) -> str:
 def make(folder: Path, paths: Sequence[Path], data: DataConfig) -> None:
     """Prepares a text in files; their folder appears when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent))
+    for left in folder.parent.glob(f"{UNFINISHED}*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > LONG:
+            shutil.rmtree(left, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
 
     def write(name: str, length: int, pieces: Iterable[Ids]) -> Ids:
         with (beside / f"{name}.npy").open("wb") as file:
@@ -123,16 +130,23 @@ def open_array(folder: Path, name: str) -> Ids:
     return array
 
 
-def load(folder: Path, path: Path) -> Documents:
-    """A text that was prepared before."""
-    description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    train, dev, test, known = (torch.from_numpy(open_array(folder, name)) for name in (*PARTS, "known"))
-    return Documents(
-        path=path,
-        documents=description["documents"],
-        vocabulary=Vocabulary(tuple(description["tokens"]), Level(description["level"])),
-        known=known,
-        held_out=description["held_out"],
-        parts=(train, dev, test),
-        characters=tuple(description["characters"]),
-    )
+def load(folder: Path, path: Path) -> Documents | None:
+    """A text that was prepared before; None if it was not, or if what was kept is damaged: that is removed."""
+    if not folder.is_dir():
+        return None
+    try:
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        train, dev, test, known = (torch.from_numpy(open_array(folder, name)) for name in (*PARTS, "known"))
+        return Documents(
+            path=path,
+            documents=description["documents"],
+            vocabulary=Vocabulary(tuple(description["tokens"]), Level(description["level"])),
+            known=known,
+            held_out=description["held_out"],
+            parts=(train, dev, test),
+            characters=tuple(description["characters"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        print(f"{folder} is damaged ({type(error).__name__}: {error}); it is made anew", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None

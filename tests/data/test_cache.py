@@ -118,7 +118,9 @@ def test_what_is_damaged_is_prepared_anew(
     assert len(prepared) == 2
 
 
-def test_a_file_that_another_replaced_is_read_again(data: DataConfig, prepared: list[Documents], tmp_path: Path) -> None:
+def test_a_file_that_another_replaced_is_read_again(
+    data: DataConfig, prepared: list[Documents], tmp_path: Path
+) -> None:
     path = Path(str(data.path))
     times = path.stat()
     reopened(data)

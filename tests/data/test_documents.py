@@ -146,12 +146,20 @@ def archive(path: Path, **members: str) -> Path:
     return path
 
 
-def test_texts_of_brown_lose_their_tags_and_are_read_in_order(tmp_path: Path) -> None:
+def test_texts_of_brown_lose_their_tags_and_are_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brown, "TEXTS", 2)
     path = archive(
         tmp_path / "brown.zip", cb01="\n\tTwo/cd ./.\n", ca02="``/`` 1-1/2/cd ''/''", README="none/nn", cats="x/y"
     )
     assert "".join(brown.read(path)).split() == ["``", "1-1/2", "''", "Two", "."]
-    for content in (b"PK\x03\x04", archive(tmp_path / "other.zip", README="x").read_bytes()):
+    whole = path.read_bytes()
+    texts = whole.index(b"brown/cb01") + len("brown/cb01")
+    encrypted = whole.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\x01\0")
+    other_method = whole.replace(b"PK\x01\x02\x14\x03\x14\0\0\0\0\0", b"PK\x01\x02\x14\x03\x14\0\0\0\x63\0")
+    assert len({whole, encrypted, other_method}) == 3
+    damaged = whole[:texts] + b"x" + whole[texts + 1 :]
+    other = archive(tmp_path / "other.zip", cb01="x/y").read_bytes()
+    for content in (b"PK\x03\x04", b"a text", whole[:-30], damaged, encrypted, other_method, other):
         path.write_bytes(content)
         with refused(path):
             list(brown.read(path))
@@ -165,3 +173,16 @@ def test_brown_has_the_published_numbers_of_words() -> None:
     assert (counts.total(), len(counts)) == (1_161_192, 56_057)
     vocabulary = Vocabulary.from_counts(counts, Level.word, 4)
     assert len(vocabulary) == 17_906 and vocabulary.dtype is np.int16
+
+
+def test_a_part_of_a_running_text_without_tokens_is_refused(tmp_path: Path) -> None:
+    for name, text in (("full", "a b c\n"), ("blank", " \n\n")):
+        (tmp_path / name).write_text(text)
+    paths = [tmp_path / name for name in ("full", "full", "blank")]
+    with refused(paths[2]):
+        prepare(paths, DataConfig(source=Source.text, level=Level.word, layout=Layout.running, overfit=None))
+
+
+def test_a_vocabulary_without_tokens_is_refused() -> None:
+    with refused("data.min_count=3", "2"):
+        Vocabulary.from_counts({"a": 2, "b": 1}, Level.char, 3)

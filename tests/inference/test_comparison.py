@@ -107,3 +107,22 @@ def test_evaluate_compares_two_runs(script: Script) -> None:
     assert len(json.loads(done.stdout)["against"]["losses"]) == 2
     assert "p = " in script("evaluate.py", "checkpoint=first", "against=second").stdout
     assert "against=third" in script("evaluate.py", "checkpoint=first", "against=third").stderr
+
+
+def test_rare_characters_count_once_as_in_the_runs(train: Train, few_names: Path) -> None:
+    data = ("data=text", f"data.path={few_names}", "data.min_count=10", *QUIET)
+    runs = [train("steps=5", *data), train("model=ngram", "data.block_size=2", *data)]
+    first, second = (model_file.load(run.folder) for run in runs)
+    assert "<unk>" in first.vocabulary.tokens
+    found = compare(first, second, None)
+    assert found["losses"] == pytest.approx([run.metrics["dev_loss"] for run in runs], rel=1e-6)
+
+
+def test_the_same_dev_documents_may_have_other_ids(train: Train, tmp_path: Path) -> None:
+    for name, names in (("dev", ["mia", "ava"]), ("one", ["mia", "zoe", "ava"]), ("other", ["ava", "mia", "bea"])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(names * 5))
+    held_out = [f"data.{part}_path={tmp_path / 'dev.txt'}" for part in ("dev", "test")]
+    settings = ("data=text", *held_out, "steps=5", *QUIET)
+    runs = [train(*settings, f"data.path={tmp_path / name}.txt") for name in ("one", "other")]
+    found = compare(model_file.load(runs[0].folder), model_file.load(runs[1].folder), None)
+    assert found["losses"] == pytest.approx([run.metrics["dev_loss"] for run in runs], rel=1e-6)

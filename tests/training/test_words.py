@@ -9,9 +9,9 @@ from makemore.config.compose import read_data
 from makemore.config.schema import Level
 from makemore.inference import sampling
 from makemore.inference.comparison import compare
-from makemore.inference.evaluation import measure_documents, measure_words
+from makemore.inference.evaluation import measure_documents, measure_words, read_own
 from makemore.models import model_file
-from tests.helpers import QUIET, Run, Train, same_state, seeded
+from tests.helpers import QUIET, Run, Train, refused, same_state, seeded
 
 SENTENCES = ["the cat sat .", "the dog ran !", "a cat ran .", "the dog sat , and the cat ran ."] * 30
 LAYOUTS = {"lines": ("data.layout=lines",), "running": ("data.layout=running", "data.splits=[300,250]")}
@@ -74,3 +74,30 @@ def test_another_text_is_read_in_the_layout_of_the_model(train: Train, words: tu
     running = "data.layout=running" in words
     assert (measured["documents"], measured["tokens"]) == ((1, 4) if running else (2, 6))
     assert measured["characters"] == 14
+
+
+def test_bits_per_character_of_a_running_text_are_those_of_the_run(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat.\n" * 40)
+    for level in ("char", "word"):
+        layout = ("data.layout=running", f"data.level={level}", "data.splits=[60,30]", *QUIET)
+        model = model_file.load(train("steps=3", "data=text", f"data.path={path}", *layout).folder)
+        train_part, *_ = measure_documents(model, None)
+        text = model.vocabulary.decode([*read_own(model).parts[0][1:].tolist()])
+        (tmp_path / "part.txt").write_text(text)
+        (again,) = measure_documents(model, read_data({**model.data, "path": str(tmp_path / "part.txt")}))
+        assert (again["tokens"], again["characters"]) == (train_part["tokens"], train_part["characters"])
+
+
+def test_a_blank_text_is_not_measured(train: Train, words: tuple[str, ...], tmp_path: Path) -> None:
+    model = model_file.load(train("steps=3", *words, *QUIET).folder)
+    (tmp_path / "blank.txt").write_text(" \n\n")
+    with refused("blank.txt"):
+        measure_documents(model, read_data({**model.data, "path": str(tmp_path / "blank.txt")}))
+
+
+def test_a_test_loss_has_its_perplexity_too(train: Train, words: tuple[str, ...]) -> None:
+    run = train_few(train, *words, *QUIET, "test=true")
+    *_, test = measure_documents(model_file.load(run.folder), None)
+    for name in ("loss", "perplexity", "bits_per_character"):
+        assert run.metrics[f"test_{name}"] == pytest.approx(test[name])

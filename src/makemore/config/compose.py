@@ -198,14 +198,16 @@ def _check_data(data: DataConfig) -> None:
         raise UserError(
             f"{shares} has {len(splits)} shares; it must have three, train, dev and test, or the sizes of train and dev"
         )
-    if len(splits) == 3 and (min(splits) <= 0 or not math.isclose(sum(splits), 1, abs_tol=1e-6)):
+    if len(splits) == 3 and (not all(share > 0 for share in splits) or not math.isclose(sum(splits), 1, abs_tol=1e-6)):
         raise UserError(f"{shares} is out of range: the three shares must each be above 0 and sum to 1")
-    if len(splits) == 2 and not all(size >= 1 and size == int(size) for size in splits):
+    if len(splits) == 2 and not all(size >= 1 and size.is_integer() for size in splits):
         raise UserError(f"{shares} is out of range: the sizes of train and dev must be whole numbers above 0")
     if not data.path and data.source is Source.text:
         raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, a document a line")
     given = {f"data.{name}": getattr(data, name) for name in ("path", "dev_path", "test_path")}
     for key, path in given.items():
+        if path == "":
+            raise UserError(f"{key}= names no file; give it as {key}=FILE")
         readers = (Source.text, Source.brown) if key == "data.path" else (Source.text,)
         if path is not None and data.source not in readers:
             raise UserError(f"{key}={path} is read only by data=text; add data=text")

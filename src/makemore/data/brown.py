@@ -5,6 +5,7 @@ For non-commercial use only, so it is no part of this project: it is downloaded,
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from makemore.errors import UserError
 
 URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/brown.zip"
 SHA256 = "9b275f9b3b95d7bd66ccfb7cd259f445a13bbe5d1f4107aba09fd3e8364bafa6"
+TEXTS = 500
 TEXT = re.compile(r"(.*/)?c[a-r]\d\d")
 
 
@@ -23,10 +25,10 @@ def read(path: Path) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if TEXT.fullmatch(name))
-            if not names:
-                raise UserError(f"data.path={path} is an archive without the Brown corpus; name a text file")
+            if len(names) != TEXTS:
+                raise UserError(f"{path} is an archive without the {TEXTS} texts of the Brown corpus; name NLTK's")
             for name in names:
                 # A token is word/tag, and a word may have slashes of its own, as 1/2 does.
                 yield re.sub(r"/[^\s/]+(?=\s)", "", archive.read(name).decode("latin-1") + "\n")
-    except zipfile.BadZipFile as error:
-        raise UserError(f"data.path={path} is a damaged archive: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last one if it is encrypted
+        raise UserError(f"{path} is no archive that can be read ({error}); name NLTK's brown.zip") from None

@@ -29,7 +29,10 @@ def locate(data: DataConfig) -> list[Path]:
         return [BUNDLED]
     if data.path is not None:
         given = [path for path in (data.path, data.dev_path, data.test_path) if path is not None]
-        return [Path(os.path.expanduser(path)) for path in given]  # noqa: PTH111 (Path's raises where there is no such user)
+        paths = [Path(os.path.expanduser(path)) for path in given]  # noqa: PTH111 (Path's raises where there is no such user)
+        if data.source is Source.brown and paths[0].suffix != ".zip":
+            raise UserError(f"data=brown data.path={data.path} must be NLTK's brown.zip; data=text reads other texts")
+        return paths
     url, digest = DOWNLOADS[data.source]
     return [download(data.source, url, digest)]
 
@@ -65,12 +68,12 @@ def check(path: Path) -> None:
     """Raises UserError for what is not a file that can be read, without reading it."""
     with explain_failed_reads(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise UserError(f"data.path={path} is a device or a pipe; {WANTED}")
+            raise UserError(f"{path} is a device or a pipe; {WANTED}")
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
-            raise UserError(f"data.path={path} is empty; {WANTED}")
+            raise UserError(f"{path} is empty; {WANTED}")
         with path.open("rb"):
             # As ids in the order of the file and in that of the splits.
-            check_memory(2 * path.stat().st_size, f"data.path={path}", "take a part of it")
+            check_memory(2 * path.stat().st_size, f"{path}", "take a part of it")
 
 
 @contextlib.contextmanager
@@ -79,7 +82,7 @@ def explain_failed_reads(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"data.path={path} cannot be read: {error.strerror}; {WANTED}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}; {WANTED}") from None
 
 
 def read(path: Path) -> list[str]:
@@ -97,7 +100,7 @@ def read_lines(path: Path) -> Iterator[list[str]]:
             empty = False
             yield documents
     if empty:
-        raise UserError(f"data.path={path} holds no documents; it must have at least one line that is not blank")
+        raise UserError(f"{path} holds no documents; it must have at least one line that is not blank")
 
 
 def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
@@ -115,7 +118,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
         try:
             while text := file.read(PIECE):
                 if "\0" in text:
-                    raise UserError(f"data.path={path} is binary (it holds NUL bytes); {WANTED}")
+                    raise UserError(f"{path} is binary (it holds NUL bytes); {WANTED}")
                 cut = len(text) if separator is None else max(map(text.rfind, separator)) + 1
                 if cut > 0:
                     yield "".join([*rest, text[:cut]])
@@ -123,7 +126,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
                 rest.append(text[cut:])
         except UnicodeDecodeError:
             line = find_undecodable_line(path)
-            raise UserError(f"data.path={path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
+            raise UserError(f"{path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
     if any(rest):
         yield "".join(rest)
 

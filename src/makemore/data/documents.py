@@ -127,6 +127,9 @@ def encode_running(
         check_overfit(data.overfit, sum(sizes), "tokens")
         ends = [(0, data.overfit)] * 3
     else:
+        for path, size in zip(paths, sizes, strict=True):
+            if size == 0:
+                raise UserError(f"{path} holds no {data.level}s; name a UTF-8 text file")
         first, second = np.cumsum(sizes)[:2].tolist() if len(sizes) == 3 else cut(sum(sizes), data.splits)
         ends = [(0, first), (first, second), (second, sum(sizes))]
     parts = [np.zeros(1 + last - first, dtype=vocabulary.dtype) for first, last in ends]
@@ -179,7 +182,7 @@ def measure(texts: Sequence[str]) -> Ids:
 def check_overfit(overfit: int, there: int, what: str) -> None:
     """Raises UserError if a run is to have more documents, or tokens, than there are."""
     if overfit > there:
-        raise UserError(f"data.overfit={overfit} is more than the {there} {what} there are")
+        raise UserError(f"data.overfit={overfit} is more than the {there:,} {what} there are")
 
 
 def choose(data: DataConfig, sizes: Sequence[int], prints: Prints) -> tuple[Places, Places, Places]:

@@ -30,8 +30,12 @@ class Vocabulary:
     def from_counts(cls, counts: Mapping[str, int], level: Level, min_count: int = 1) -> "Vocabulary":
         """The tokens that occur often enough; those that do not become one, `<unk>`, if there are any.
 
-        Characters are sorted by code point, words by how often they occur.
+        Characters are sorted by code point, words by how often they occur. Raises UserError if no token occurs often
+        enough.
         """
+        most = max(counts.values(), default=0)
+        if most < min_count:
+            raise UserError(f"data.min_count={min_count} leaves no {level}: none occurs more than {most:,} times")
         kept = {token: count for token, count in counts.items() if count >= min_count}
         if len(kept) < len(counts):
             rare = sum(counts.values()) - sum(kept.values())
@@ -102,6 +106,10 @@ class Vocabulary:
             return set()
         there: set[str] = set().union(*map(self.split, documents))
         return there - set(self.tokens[1:])
+
+    def ids_in(self, other: "Vocabulary") -> Ids:
+        """The id in another vocabulary of each of these tokens; that of `<unk>`, or -1, where it has none. (N,)"""
+        return np.array([0, *(other._ids.get(token, other._unknown) for token in self.tokens[1:])])
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:

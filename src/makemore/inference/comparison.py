@@ -11,7 +11,6 @@ correction). For hundreds of documents d / se is close to normal. A running text
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from makemore.config.schema import DataConfig, Layout
 from makemore.data.minibatches import EvaluationBatches
+from makemore.data.windows import Windows
 from makemore.errors import UserError
 from makemore.inference.evaluation import keep_known, logits_in_pieces, make_windows, read_all, read_own
 from makemore.models.model_file import TrainedModel
@@ -46,47 +46,57 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
     """
     if (first.level, first.layout) != (second.level, second.layout):
         raise UserError("the two models have other tokens or another layout; compare their bits per character instead")
+    left_out = 0
     if data is None:
-        own = read_own(first)
         if second.held_out[0] != first.held_out[0]:
             raise UserError(
                 "the two models have different dev documents; name documents that neither was trained on: data=text "
                 "data.path=FILE"
             )
-        name, text = "dev", first.vocabulary.decode(own.parts[1][1:].tolist())
-        documents = [text] if first.layout is Layout.running else text.removesuffix("\n").split("\n")
+        name, stream = "dev", read_own(first).parts[1]
+        # The same text may have other ids in the other vocabulary.
+        ids = torch.from_numpy(first.vocabulary.ids_in(second.vocabulary))
+        streams = [stream, ids[stream.long()]]
     else:
         name, documents = read_all(first, data)
-    count = len(documents)
-    for model in (first, second):
-        documents, _ = keep_known(model.vocabulary, documents)
-    if not documents or len(tokens := count_tokens(first, documents)) < 2:
-        raise UserError(
-            f"a comparison takes two documents, or a running text of more than {PIECE} tokens, and {name} has "
-            f"{len(documents)} that both models know"
-        )
-    losses = sum_by_document(first, documents, tokens), sum_by_document(second, documents, tokens)
-    return {"name": name, "left_out": count - len(documents), **estimate_difference(*losses, tokens)}
+        known = documents
+        for model in (first, second):
+            known, _ = keep_known(model.vocabulary, known)
+        left_out = len(documents) - len(known)
+        streams = [make_windows(model, known).stream for model in (first, second)]
+    tokens = count_tokens(streams[0], first.layout)
+    if len(tokens) < 2:
+        what = "a running text" if first.layout is Layout.running else "documents"
+        least = f"more than {PIECE} tokens" if first.layout is Layout.running else "two documents"
+        there = f"{len(streams[0]) - 1} tokens" if first.layout is Layout.running else str(len(tokens))
+        raise UserError(f"a comparison takes {what} of {least} that both models know, and {name} has {there}")
+    losses = [
+        sum_by_document(model, Windows(stream, model.block_size), tokens)
+        for model, stream in zip((first, second), streams, strict=True)
+    ]
+    return {"name": name, "left_out": left_out, **estimate_difference(losses[0], losses[1], tokens)}
 
 
 @torch.inference_mode()
-def sum_by_document(trained: TrainedModel, documents: Sequence[str], tokens: Tensor) -> Tensor:
+def sum_by_document(trained: TrainedModel, windows: Windows, tokens: Tensor) -> Tensor:
     """The cross-entropy of each document, summed over its tokens (documents,). (documents,) float64"""
     losses = [
         F.cross_entropy(logits, targets, reduction="none")
-        for batch in EvaluationBatches(make_windows(trained, documents))
+        for batch in EvaluationBatches(windows)
         for logits, targets in logits_in_pieces(trained.model, batch)
     ]
     which = torch.arange(len(tokens)).repeat_interleave(tokens)  # (sum of tokens,)
     return torch.zeros(len(tokens), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
 
 
-def count_tokens(trained: TrainedModel, documents: Sequence[str]) -> Tensor:
+def count_tokens(stream: Tensor, layout: Layout) -> Tensor:
     """The tokens of each document, its end included, or of each piece of a running text. (documents,) int64"""
-    if trained.layout is Layout.lines:
-        return torch.tensor([len(trained.vocabulary.split(document)) + 1 for document in documents])
-    whole, rest = divmod(len(make_windows(trained, documents)), PIECE)
-    return torch.tensor([PIECE] * whole + [rest] * (rest > 0))
+    targets = stream[1:]
+    if layout is Layout.lines:
+        ends = (targets == 0).nonzero().squeeze(1) + 1  # (documents,)
+        return ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
+    whole, rest = divmod(len(targets), PIECE)
+    return torch.tensor([PIECE] * whole + [rest] * (rest > 0), dtype=torch.int64)
 
 
 def format_comparison(result: dict[str, Any], first: str, second: str) -> str:

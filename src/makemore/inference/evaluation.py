@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.config.compose import read_data
-from makemore.config.schema import DataConfig, Layout
+from makemore.config.schema import DataConfig, Layout, Level
 from makemore.data import corpus
 from makemore.data.cache import read_documents
 from makemore.data.documents import Documents
@@ -79,7 +79,10 @@ def read_all(trained: TrainedModel, data: DataConfig) -> tuple[str, list[str]]:
     """The name of a source, and all of its documents: a single one for a model of running text."""
     (path, *_) = corpus.locate(data)
     if trained.layout is Layout.running:
-        return path.name, ["".join(corpus.read_pieces(path, None))]
+        text = "".join(corpus.read_pieces(path, None))
+        if not trained.vocabulary.split(text):
+            raise UserError(f"{path} holds no {trained.level}s")
+        return path.name, [text]
     documents = corpus.read(path)
     return path.name, list(dict.fromkeys(documents)) if data.unique else documents
 
@@ -107,7 +110,9 @@ def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict
     if not known:
         shown = ", ".join(f"{token!r} {count:,}x" for token, count in unknown.most_common(20))
         raise UserError(f"every document of {name} holds a {trained.level} that the model does not know: {shown}")
-    characters = sum(len(trained.vocabulary.normalize(document)) + 1 for document in known)
+    # Something stands after each document and each word, but not after a character.
+    after = 0 if trained.layout is Layout.running and trained.level is Level.char else 1
+    characters = sum(len(trained.vocabulary.normalize(document)) + after for document in known)
     measured = _describe(trained, name, len(known), make_windows(trained, known), characters)
     return measured | {"left_out": len(documents) - len(known), "unknown": dict(unknown.most_common())}
 

@@ -12,6 +12,8 @@ from makemore.errors import UserError
 from makemore.sweeps import command
 from makemore.sweeps.folder import ERROR, loss_of, read_metrics, read_overrides, run_folders
 
+LARGEST_LOSS = 700  # whose perplexity a float64 holds
+
 
 @dataclass(frozen=True)
 class Run:
@@ -25,6 +27,8 @@ class Run:
     dev: float = math.inf  # the best
     last_dev: float = math.nan  # at the end, like train
     train: float = math.nan
+    perplexity: float = math.nan  # of a model of words, like dev the best
+    bits: float = math.nan  # per character, of a model of words
     parameters: float = math.nan
     seconds: float = math.nan  # of training
 
@@ -55,7 +59,10 @@ def _read_results(run: Path) -> dict[str, Any]:
     if metrics := read_metrics(run):
         names = {"last_dev": "dev_loss", "train": "train_loss", "parameters": "parameters", "seconds": "fit_seconds"}
         numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
-        return {"status": Status(metrics["status"]), "dev": loss_of(metrics), **numbers}
+        dev = loss_of(metrics)
+        if numbers.get("last_dev") and (bits := metrics.get("dev_bits_per_character")):
+            numbers |= {"perplexity": math.exp(min(dev, LARGEST_LOSS)), "bits": bits * dev / numbers["last_dev"]}
+        return {"status": Status(metrics["status"]), "dev": dev, **numbers}
     if (run / ERROR).exists():
         error = (run / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         return {"status": Status.failed, "error": error}
@@ -97,6 +104,9 @@ def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list
     columns["dev"] = [_format(run.dev, digits) for run in runs]
     if any(run.last_dev > run.dev + 5e-5 for run in runs):
         columns["last dev"] = [_format(run.last_dev, digits) for run in runs]
+    if any(math.isfinite(run.bits) for run in runs):
+        columns["perplexity"] = [_format(run.perplexity, 1) for run in runs]
+        columns["bits per character"] = [_format(run.bits, digits) for run in runs]
     columns["train"] = [_format(run.train, digits) for run in runs]
     columns["parameters"] = [_format(run.parameters, 0) for run in runs]
     columns["seconds"] = [_format(run.seconds, 1) for run in runs]

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from makemore.config.schema import Level
 from makemore.config.status import Status
-from makemore.data.dataset import Dataset
 from makemore.data.windows import Windows
 from makemore.inference.evaluation import bits_per_character, mean_loss, perplexity
 from makemore.training.schedule import Schedule
@@ -165,7 +164,10 @@ class Results(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
         if pl_module.vocabulary.level is Level.word:
-            losses |= compare_with_characters(losses["dev_loss"], data.dataset)
+            parts = {"dev": data.dataset.dev, "test": data.dataset.test}
+            for (name, windows), characters in zip(parts.items(), data.dataset.characters[1:], strict=True):
+                if f"{name}_loss" in losses:
+                    losses |= compare_with_characters(name, losses[f"{name}_loss"], len(windows), characters)
         rows = len(data.dataset.train)
         examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
         self.metrics = losses | {
@@ -186,7 +188,7 @@ class Results(L.Callback):
         return json.dumps(plain, indent=2) + "\n"
 
 
-def compare_with_characters(dev_loss: float, data: Dataset) -> dict[str, float]:
-    """The dev loss of a model of words in units that do not depend on what a word is."""
-    bits = bits_per_character(dev_loss, len(data.dev), data.characters[1])
-    return {"dev_perplexity": perplexity(dev_loss), "dev_bits_per_character": bits}
+def compare_with_characters(name: str, loss: float, tokens: int, characters: int) -> dict[str, float]:
+    """The loss of a model of words in units that compare with those of other models."""
+    bits = bits_per_character(loss, tokens, characters)
+    return {f"{name}_perplexity": perplexity(loss), f"{name}_bits_per_character": bits}

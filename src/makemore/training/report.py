@@ -27,10 +27,11 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
     fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
-    more = []
-    if "dev_perplexity" in metrics:
-        bits = f"{metrics['dev_bits_per_character']:.4f} bits per character"
-        more = [("", f"dev perplexity {metrics['dev_perplexity']:.1f}, {bits}")]
+    more = [
+        ("", f"{name} perplexity {metrics[f'{name}_perplexity']:.1f}, {metrics[key]:.4f} bits per character")
+        for name in ("dev", "test")
+        if (key := f"{name}_bits_per_character") in metrics
+    ]
     rows = [
         ("run", how),
         ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + f"   (nats per {level})"),

@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -127,6 +129,61 @@ def test_a_model_has_autograds_gradients_in_every_form(form: Gradients, recency:
     assert len(ours) == 5
     for a, b in zip(ours, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def paper(p: mlp.Parameters, contexts: Tensor) -> Tensor:
+    """Equation 1 of Bengio et al. (2003), y = b + W x + U tanh(d + H x), with a column of x for each example."""
+    x = p.C[contexts].flatten(1).t()  # (block_size * emb_dim, B)
+    U, W = p.W2.t()[:, : len(p.b1)], p.W2.t()[:, len(p.b1) :]
+    H, d, b = p.W1.t(), p.b1.unsqueeze(1), p.b2.unsqueeze(1)
+    y: Tensor = b + W @ x + U @ torch.tanh(d + H @ x)  # (vocabulary, B)
+    return y.t()
+
+
+@pytest.mark.parametrize("hidden", [0, 30])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_direct_connections_are_those_of_equation_1(hidden: int, soft: bool, dropout: float) -> None:
+    keys: dict[str, Any] = {
+        "init": Init.kaiming,
+        "dropout": dropout,
+        "gradients": Gradients.closed_form,
+        "direct": True,
+    }
+    model: Any = build("mlp", 27, 3, emb_dim=10, hidden=hidden, **keys)
+    model.choose_form(32, on_gpu=False, threads=1)
+    contexts, targets = first_five_names()
+    torch.testing.assert_close(model.eval()(contexts), paper(model.p, contexts))
+    distributions = torch.rand(32, 27, generator=seeded()).softmax(1) if soft else None
+    found = []
+    for form in (Gradients.closed_form, Gradients.autograd):
+        model.form = form
+        torch.manual_seed(1)  # of the mask
+        for _ in range(1 + (form is Gradients.closed_form and dropout == 0)):
+            model.train().loss_and_gradients(contexts, targets, distributions)
+        found.append([parameter.grad.clone() for parameter in model.parameters()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+    assert model.embedding() is model.C and set(model.activations(contexts)) == ({"h"} if hidden else set())
+
+
+@pytest.mark.parametrize(("n", "h", "m", "direct"), [(5, 50, 60, True), (5, 0, 60, True), (3, 50, 30, True)])
+def test_networks_of_the_paper_have_its_number_of_parameters(n: int, h: int, m: int, direct: bool) -> None:
+    V = 17_964
+    # Section 2 of the paper: |V| (1 + n m + h) + h (1 + (n - 1) m), with n - 1 words of context and direct connections.
+    parameters = V * (1 + n * m + h) + h * (1 + (n - 1) * m)
+    with torch.device("meta"):
+        model = build("mlp", 2, 1, emb_dim=1, hidden=1, init=Init.kaiming, dropout=0.0, gradients=Gradients.autograd)
+        model = type(model)(replace(model.config, emb_dim=m, hidden=h, direct=direct), V, n - 1)
+    assert model.size() == parameters
+
+
+def test_output_biases_start_at_the_frequencies_of_train() -> None:
+    keys: dict[str, Any] = {"init": Init.kaiming, "dropout": 0.0, "gradients": Gradients.auto, "unigram_bias": True}
+    model: Any = build("mlp", 4, 2, emb_dim=3, hidden=5, **keys)
+    model.adapt(Windows(torch.tensor([0, 1, 2, 0, 1, 0], dtype=torch.uint8), 2))
+    counts = torch.tensor([2 + 1, 2 + 1, 1 + 1, 0 + 1])
+    torch.testing.assert_close(model.b2.softmax(0), counts / counts.sum())
 
 
 @settings(deadline=None)

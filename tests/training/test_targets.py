@@ -78,6 +78,13 @@ def test_an_optimizer_that_does_not_take_its_keys_is_refused(train: Train, few_n
         train("data=text", f"data.path={few_names}", "optimizer._target_=torch.optim.RMSprop", *QUIET)
 
 
+def test_early_stopping_ends_a_run_that_no_longer_improves(train: Train, few_names: Path) -> None:
+    settings = ("data=text", f"data.path={few_names}", "steps=400", "eval_every=10", "logger=none")
+    run = train(*settings, "schedule=constant", "schedule.lr=1e-9", "callbacks=early_stopping")
+    assert run.metrics["steps"] < 400 and run.metrics["status"] == "finished"
+    assert train(*settings, "callbacks=early_stopping").metrics["steps"] > run.metrics["steps"]
+
+
 def test_a_misspelt_monitor_is_refused(train: Train, few_names: Path) -> None:
     early = "+callbacks.early={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: dev_los}"
     with refused("callbacks", "dev_los`", "dev_loss`"):

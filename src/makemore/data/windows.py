@@ -17,6 +17,8 @@ from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
 
+PIECE = 2**22  # targets that are counted together
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -41,6 +43,13 @@ class Windows:
 
     def to(self, device: torch.device | str) -> "Windows":
         return Windows(self.stream.to(device), self.block_size)
+
+    def count_targets(self, vocabulary: int) -> Tensor:
+        """How often each token, or the boundary, is the target of an example. (vocabulary,) int64"""
+        counts = torch.zeros(vocabulary, dtype=torch.int64)
+        for piece in torch.split(self.stream[1:], PIECE):
+            counts += torch.bincount(piece.cpu().long(), minlength=vocabulary)
+        return counts
 
     def gather(self, examples: Tensor) -> tuple[Tensor, Tensor]:
         """The contexts (..., block_size) and targets (...) of examples (...), int64 on the windows' device."""

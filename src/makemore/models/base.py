@@ -53,6 +53,9 @@ class LanguageModel(nn.Module):
     def initialize(self, generator: torch.Generator) -> None:
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
 
+    def adapt(self, train: Windows) -> None:
+        """Changes the initial weights by what the training examples are like; by default they stay as drawn."""
+
     def fit(self, data: Dataset) -> None:
         """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this."""
 

@@ -199,6 +199,7 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     check_size(config.model, vocabulary, block_size, config.data.batch_size or len(data.train))
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     model.initialize(torch.Generator().manual_seed(config.seed))
+    model.adapt(data.train)
     if config.start_from is not None:
         load_weights(model, config.start_from, data.vocabulary)
     few = torch.arange(min(config.data.batch_size or len(data.train), len(data.train), 2))

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from makemore.data.windows import Windows
 from makemore.models.base import LanguageModel
 from makemore.models.ensemble.config import Config
 from makemore.models.mlp.config import Gradients
@@ -45,6 +46,10 @@ class Model(LanguageModel):
         """Draws the weights of one network after the other."""
         for network in self.members:
             network.initialize(generator)
+
+    def adapt(self, train: Windows) -> None:
+        for network in self.members:
+            network.adapt(train)
 
     def forward(self, contexts: Tensor) -> Tensor:
         """The mean of the networks' logits. (B, block_size) -> (B, vocabulary)"""
@@ -81,7 +86,9 @@ class Model(LanguageModel):
         return torch.cat([network.C for network in self.members], dim=1)
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """The hidden layers side by side. (B, networks * hidden)"""
+        """The hidden layers side by side, if there are any. (B, networks * hidden)"""
+        if self.config.hidden == 0:
+            return {}
         return {"h": torch.cat([network.activations(contexts)["h"] for network in self.members], dim=1)}
 
     @cached_property

@@ -1,7 +1,7 @@
 r"""The mathematics of the network: initial weights, logits, loss and gradients, as functions of (C, W1, b1, W2, b2).
 
-The network of Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), without the optional direct
-connections, at the sizes of lecture 2. With x the contexts (B, block_size) and y the targets (B,):
+The network of Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), at the sizes of lecture 2. With x
+the contexts (B, block_size) and y the targets (B,):
 
     e = C[x] laid side by side      (B, block_size * emb_dim)
     h = tanh(e W1 + b1)             (B, hidden)
@@ -17,6 +17,12 @@ The gradients in closed form, from the loss backwards (' means transposed, 1_y a
     dW1 = e' da,  db1 = sum_B da
     de  = da W1'
     dC  = rows of de added up at their ids: the transpose of a lookup is a sum
+
+With direct connections from the input to the output (equation 1 of the paper: y = b + W x + U tanh(d + H x)), e stands
+beside h in the last product. W2 has the rows of the paper's U first and those of its W below them:
+
+    z = [h e] W2 + b2               W2 (hidden + block_size * emb_dim, vocabulary)
+    dW2 = [h e]' dz,  [dh de] = dz W2',  and de gains da W1'
 
 To learn a distribution q (B, vocabulary) instead of one token, as in distillation (Hinton et al. 2015), q replaces 1_y
 in dz. These are the gradients of the cross-entropy to q; the loss that is reported stays the one above.
@@ -46,17 +52,30 @@ class Parameters(NamedTuple):
     C: Tensor  # (vocabulary, emb_dim) the embedding table
     W1: Tensor  # (block_size * emb_dim, hidden)
     b1: Tensor  # (hidden,)
-    W2: Tensor  # (hidden, vocabulary)
+    W2: Tensor  # (hidden, vocabulary), with direct connections (hidden + block_size * emb_dim, vocabulary)
     b2: Tensor  # (vocabulary,)
 
+    @property
+    def direct(self) -> bool:
+        """Whether there are direct connections."""
+        return len(self.W2) > len(self.b1)
 
-def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int) -> list[tuple[int, ...]]:
+
+def shapes(vocabulary: int, block_size: int, emb_dim: int, hidden: int, direct: bool = False) -> list[tuple[int, ...]]:
     """The shapes of C, W1, b1, W2, b2."""
-    return [(vocabulary, emb_dim), (block_size * emb_dim, hidden), (hidden,), (hidden, vocabulary), (vocabulary,)]
+    inputs = block_size * emb_dim
+    features = hidden + inputs if direct else hidden
+    return [(vocabulary, emb_dim), (inputs, hidden), (hidden,), (features, vocabulary), (vocabulary,)]
 
 
 def initial(
-    vocabulary: int, block_size: int, emb_dim: int, hidden: int, init: Init, generator: torch.Generator
+    vocabulary: int,
+    block_size: int,
+    emb_dim: int,
+    hidden: int,
+    init: Init,
+    generator: torch.Generator,
+    direct: bool = False,
 ) -> Parameters:
     """Draws the weights before training from one generator, in the order C, W1, b1, W2, b2.
 
@@ -64,7 +83,7 @@ def initial(
     scales W1 by 5/3 over the root of its fan-in (He et al. 2015, with the gain for tanh), which keeps tanh from
     saturating, scales W2 by 0.01, which makes all characters equally likely at first, and sets the biases to zero.
     """
-    sizes = shapes(vocabulary, block_size, emb_dim, hidden)
+    sizes = shapes(vocabulary, block_size, emb_dim, hidden, direct)
     C, W1, b1, W2, b2 = (torch.randn(shape, generator=generator) for shape in sizes)
     if init is Init.kaiming:
         W1 = W1 * (5 / 3) / math.sqrt(block_size * emb_dim)
@@ -113,7 +132,10 @@ def logits(p: Parameters, contexts: Tensor, mask: Tensor | None = None) -> Tenso
     (..., block_size) -> (..., vocabulary)
     """
     h = hidden_layer(p, contexts)  # (..., hidden)
-    return (h if mask is None else h * mask) @ p.W2 + p.b2
+    h = h if mask is None else h * mask
+    if p.direct:
+        h = torch.cat([h, p.C[contexts].flatten(start_dim=-2)], dim=-1)  # (..., hidden + block_size * emb_dim)
+    return h @ p.W2 + p.b2
 
 
 def dropout_mask(rows: int, p: Parameters, rate: float) -> Tensor:
@@ -164,6 +186,8 @@ def loss_and_gradients(
         x, which, repeats = contexts, torch.arange(rows, device=contexts.device), None
     h = tanh(first_layer.forward(narrow.C, narrow.W1, p.b1, x))  # (U, hidden)
     hm = (h if mask is None else h * mask).to(narrow.W2.dtype)  # (U, hidden)
+    if p.direct:
+        hm = torch.cat([hm, narrow.C[x].flatten(1)], dim=1)  # (U, hidden + block_size * emb_dim)
     log_p = torch.mm(hm, narrow.W2).to(p.b2.dtype).add_(p.b2).log_softmax(dim=1)  # (U, vocabulary)
     mean_loss = log_p[which, targets].mean().neg()
     dz = log_p.exp_()  # (U, vocabulary)
@@ -177,10 +201,12 @@ def loss_and_gradients(
     torch.sum(dz, 0, out=out.b2)
     dz = dz.to(hm.dtype)
     multiply(hm.t(), dz, out.W2)
-    dh = torch.mm(dz, narrow.W2.t()).to(h.dtype)  # (U, hidden)
+    dh, de = torch.mm(dz, narrow.W2.t()).to(h.dtype).tensor_split([h.shape[1]], dim=1)  # (U, hidden), (U, the rest)
     if mask is not None:
         dh.mul_(mask)
     da = dh.addcmul_(dh * h, h, value=-1)  # (U, hidden) dh - dh h^2
     torch.sum(da, 0, out=out.b1)
     first_layer.backward(narrow.C, narrow.W1, x, da, out.C, out.W1)
+    if p.direct:
+        out.C.index_add_(0, x.reshape(-1), de.reshape(x.numel(), -1))
     return mean_loss

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from makemore.data.windows import Windows
 from makemore.errors import UserError
 from makemore.models.base import LanguageModel
 from makemore.models.mlp import first_layer, formulas
@@ -26,13 +27,15 @@ FORMS = {
 
 
 class Model(LanguageModel):
-    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names and shapes."""
+    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names, and its shapes unless `direct` says."""
 
     function_keys = ("recency",)
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
-        empty = Parameters(*map(torch.empty, formulas.shapes(vocabulary, block_size, config.emb_dim, config.hidden)))
+        c = config
+        shapes = formulas.shapes(vocabulary, block_size, c.emb_dim, c.hidden, c.direct)
+        empty = Parameters(*map(torch.empty, shapes))
         self.C, self.W1, self.b1, self.W2, self.b2 = map(nn.Parameter, formulas.hidden_innermost(empty))
         scale = None if config.recency == 1 else formulas.recency_scale(config.recency, block_size, config.emb_dim)
         self._scale: Tensor | None
@@ -55,24 +58,31 @@ class Model(LanguageModel):
     def initialize(self, generator: torch.Generator) -> None:
         """Draws the weights of lecture 2, or with `init=kaiming` those of lecture 3."""
         c = self.config
-        drawn = formulas.initial(self.vocabulary, self.block_size, c.emb_dim, c.hidden, c.init, generator)
+        drawn = formulas.initial(self.vocabulary, self.block_size, c.emb_dim, c.hidden, c.init, generator, c.direct)
         with torch.no_grad():
             for parameter, value in zip(self.trained, drawn, strict=True):
                 parameter.copy_(value)
+
+    def adapt(self, train: Windows) -> None:
+        """With `unigram_bias`, b2 becomes the logarithm of the tokens' frequencies, counted from one."""
+        if self.config.unigram_bias:
+            frequencies = 1 + train.count_targets(self.vocabulary).double()  # (vocabulary,)
+            with torch.no_grad():
+                self.b2.copy_((frequencies / frequencies.sum()).log())
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Compiled steps, but PyTorch's for large vocabularies and on a GPU, unless `model.gradients` says.
+        """Compiled steps, but PyTorch's for large vocabularies, direct connections and on a GPU, unless the keys say.
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
         self.form = self.config.gradients
         if self.form is Gradients.auto:
             large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
-            in_loops = not large and not on_gpu and self.products is None
+            in_loops = not large and not on_gpu and self.products is None and not self.config.direct
             self.form = Gradients.compiled if in_loops else Gradients.closed_form
         if self.form is Gradients.compiled and self.products is not None:
             raise UserError(
@@ -121,7 +131,9 @@ class Model(LanguageModel):
         return self.C
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """The hidden layer. (B, hidden)"""
+        """The hidden layer, if there is one. (B, hidden)"""
+        if self.config.hidden == 0:
+            return {}
         return {"h": formulas.hidden_layer(self.p, contexts)}
 
     def _dropout_mask(self, rows: int) -> Tensor | None:

@@ -31,6 +31,7 @@ FITS: dict[str, Callable[..., ngram.Model]] = {
     "kneser_ney_0.75": partial(ngram.fit, smoothing=Smoothing.kneser_ney, discount=0.75),
     "kneser_ney_1": partial(ngram.fit, smoothing=Smoothing.kneser_ney, discount=1.0),
     "kneser_ney": partial(ngram.fit, smoothing=Smoothing.kneser_ney),
+    "jelinek_mercer": lambda windows, V: ngram.fit(windows, V, Smoothing.jelinek_mercer, dev=windows),
 }
 
 Context = tuple[int, ...]
@@ -157,6 +158,53 @@ def test_probabilities_of_any_context_sum_to_one(smoothing: str, documents: list
     assert logits.dtype == torch.float32
     sums = logits.double().exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("smoothing", FITS)
+@settings(deadline=None, max_examples=30)
+@given(documents=DOCUMENTS, block_size=st.integers(1, 6))
+def test_a_target_has_its_probability_among_all_tokens(smoothing: str, documents: list[str], block_size: int) -> None:
+    windows, vocabulary = windows_of(documents, block_size)
+    model = FITS[smoothing](windows, vocabulary)
+    contexts = any_contexts(windows, vocabulary)
+    pairs = ngram.sorted_pairs(model)
+    alone = [
+        ngram.target_probabilities(model, pairs, contexts, torch.full((len(contexts),), target))
+        for target in range(vocabulary)
+    ]
+    torch.testing.assert_close(torch.stack(alone, 1), ngram.probabilities(model, contexts))
+
+
+@settings(deadline=None, max_examples=20)
+@given(DOCUMENTS, DOCUMENTS, st.integers(1, 3))
+def test_deleted_interpolation_makes_dev_likeliest(train: list[str], dev: list[str], block_size: int) -> None:
+    """Against a search over every b, in relative frequencies by plain counting."""
+    windows, vocabulary = windows_of([*train, "abc"], block_size)
+    held_out = Windows.from_documents([*dev, "abc"], Vocabulary.from_documents([*train, "abc", UNKNOWN]), block_size)
+    model = ngram.fit(windows, vocabulary, Smoothing.jelinek_mercer, dev=held_out)
+    found = ngram.probabilities(model, held_out.gather(torch.arange(len(held_out)))[0])
+    expected = torch.full((len(held_out), vocabulary), 1 / vocabulary, dtype=torch.float64)
+    grid = torch.arange(0.0005, 1, 0.0005, dtype=torch.float64)
+    for length in range(block_size + 1):
+        counts: dict[Context, Counter[int]] = defaultdict(Counter)
+        for context, target in examples(windows):
+            counts[context[block_size - length :]][target] += 1
+        members: dict[int, list[int]] = defaultdict(list)
+        contexts = [context[block_size - length :] for context, _ in examples(held_out)]
+        for i, context in enumerate(contexts):
+            if context in counts:
+                members[counts[context].total().bit_length()].append(i)
+        for rows in members.values():
+            own = torch.tensor(
+                [[counts[contexts[i]][w] / counts[contexts[i]].total() for w in range(vocabulary)] for i in rows],
+                dtype=torch.float64,
+            )
+            targets = torch.tensor([examples(held_out)[i][1] for i in rows]).unsqueeze(1)
+            a, b = own.gather(1, targets), expected[rows].gather(1, targets)
+            likelihood = (grid * b + (1 - grid) * a).log().sum(0) + grid.log() + (1 - grid).log()
+            best = grid[likelihood.argmax()]
+            expected[rows] = best * expected[rows] + (1 - best) * own
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("discount", [None, 0.0, 0.4, 0.75, 1.0])

@@ -14,14 +14,14 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.config.schema import DataConfig, Layout
 from makemore.data.minibatches import EvaluationBatches
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.inference.evaluation import keep_known, logits_in_pieces, make_windows, read_all, read_own
+from makemore.inference.evaluation import keep_known, make_windows, read_all, read_own
+from makemore.models.base import measure_losses
 from makemore.models.model_file import TrainedModel
 
 # Below this p a difference counts as real. Of a hundred pairs of equal models, one will seem to differ.
@@ -80,11 +80,7 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
 @torch.inference_mode()
 def sum_by_document(trained: TrainedModel, windows: Windows, tokens: Tensor) -> Tensor:
     """The cross-entropy of each document, summed over its tokens (documents,). (documents,) float64"""
-    losses = [
-        F.cross_entropy(logits, targets, reduction="none")
-        for batch in EvaluationBatches(windows)
-        for logits, targets in logits_in_pieces(trained.model, batch)
-    ]
+    losses = [measure_losses(trained.model, *batch) for batch in EvaluationBatches(windows)]
     which = torch.arange(len(tokens)).repeat_interleave(tokens)  # (sum of tokens,)
     return torch.zeros(len(tokens), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
 

@@ -59,6 +59,10 @@ class LanguageModel(nn.Module):
     def fit(self, data: Dataset) -> None:
         """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this."""
 
+    def losses(self, contexts: Tensor, targets: Tensor) -> Tensor | None:
+        """The cross-entropy of each example, if there is a faster way to it than the logits of all tokens. (B,)"""
+        return None
+
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean loss of one minibatch, in nats per token; leaves gradients in the parameters' `.grad`.
 
@@ -139,6 +143,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def measure_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of each example in nats, in eval mode; logits stay within a fixed budget. (B,)"""
+    with evaluating(model):
+        losses = model.losses(contexts, targets)
+        if losses is None:
+            rows = rows_at_once(model.vocabulary, targets.device)
+            pieces = zip(torch.split(contexts, rows), torch.split(targets, rows), strict=True)
+            losses = torch.cat([F.cross_entropy(model(x), y, reduction="none") for x, y in pieces])
+    return losses
 
 
 def rows_at_once(vocabulary: int, device: torch.device) -> int:

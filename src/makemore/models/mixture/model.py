@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import EvaluationBatches
 from makemore.models import model_file
-from makemore.models.base import LanguageModel, evaluating, rows_at_once
+from makemore.models.base import LanguageModel, measure_losses
 from makemore.models.mixture import members
 from makemore.models.mixture.config import Config
 
@@ -43,14 +43,16 @@ class Model(LanguageModel):
     @torch.inference_mode()
     def _score(self, data: Dataset) -> Tensor:
         """Each member's log-probability of every dev target. (members, examples)"""
-        rows = rows_at_once(self.vocabulary, torch.device("cpu"))
-        parts = []
-        with evaluating(self):
-            for batch in EvaluationBatches(data.dev):
-                for contexts, targets in zip(*(torch.split(part, rows) for part in batch), strict=True):
-                    log_p = self.log_probabilities(contexts)  # (members, rows, vocabulary)
-                    parts.append(log_p[:, torch.arange(len(targets)), targets])  # (members, rows)
-        return torch.cat(parts, dim=1)
+        return torch.cat([self._score_targets(*batch) for batch in EvaluationBatches(data.dev)], dim=1)
+
+    def _score_targets(self, contexts: Tensor, targets: Tensor) -> Tensor:
+        """Each member's log-probability of every target. (members, B) float64"""
+        losses = [measure_losses(member, contexts[:, -member.block_size :], targets) for member in self.members]  # type: ignore[arg-type,operator]
+        return torch.stack([each.double() for each in losses]).neg_()
+
+    def losses(self, contexts: Tensor, targets: Tensor) -> Tensor:
+        """The cross-entropy of each example, from that of each member. (B,) float64"""
+        return -(self._score_targets(contexts, targets) + self.weights.log().unsqueeze(1)).logsumexp(0)
 
     def log_probabilities(self, contexts: Tensor) -> Tensor:
         """Each member's own, from the end of the context. (B, block_size) -> (members, B, vocabulary)"""

@@ -15,6 +15,7 @@ class Smoothing(Enum):
     none = "none"
     add_k = "add_k"
     kneser_ney = "kneser_ney"
+    jelinek_mercer = "jelinek_mercer"
 
 
 @dataclass

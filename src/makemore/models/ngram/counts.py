@@ -10,6 +10,7 @@ With c(h, w) how often w follows h, c(h) = sum_w c(h, w) and V the size of the v
     none          a = c(h, w) / c(h)            b = 0
     add_k         a = c(h, w) / (c(h) + k V)    b = k V / (c(h) + k V)    so that p = (c(h, w) + k) / (c(h) + k V)
     kneser_ney    a = (c(h, w) - D) / c(h)      b = sum_w D / c(h)        over the w that follow h
+    jelinek_mercer    a = (1 - b) c(h, w) / c(h)      b by c(h), fitted to dev
 
 The first two know only contexts of full length, and the uniform distribution stands straight below those. After a
 context that was not seen all tokens are equally likely; for `none` this is a choice: what `add_k` tends to as k falls.
@@ -22,6 +23,10 @@ little, so what counts is in how many places w follows it, not how often. Nothin
 begins with its boundary, c(h, w) is how often w follows, however short h is, and more boundaries in front of h tell
 nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's modified form, three for each length of
 context (`estimated_discounts`).
+
+Deleted interpolation (Jelinek and Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980)
+mixes the plain relative frequencies of all lengths: the more often h was seen, the more is its own frequency worth. So
+for each length of context, the contexts with c(h) from 2^i to 2^(i+1) - 1 share one b (`fit_backoffs`).
 """
 
 import itertools
@@ -38,6 +43,8 @@ from makemore.models.ngram.config import Smoothing
 BLOCK = 2**20
 # D where a text is too small to estimate it: a usual choice for any text.
 FALLBACK = 0.75
+# Of expectation-maximization, after which b no longer moves in its fourth digit.
+ROUNDS = 100
 
 
 class Model(NamedTuple):
@@ -65,9 +72,18 @@ class Level(NamedTuple):
 
 
 def fit(
-    windows: Windows, vocabulary: int, smoothing: Smoothing, *, k: float = 1.0, discount: float | None = None
+    windows: Windows,
+    vocabulary: int,
+    smoothing: Smoothing,
+    *,
+    k: float = 1.0,
+    discount: float | None = None,
+    dev: Windows | None = None,
 ) -> Model:
-    """Counts the examples and smooths the counts: `k` is of add_k, `discount` D of kneser_ney, None to estimate it."""
+    """Counts the examples and smooths the counts.
+
+    `k` is of add_k, `discount` D of kneser_ney, None to estimate it, and `dev` what jelinek_mercer is fitted to.
+    """
     at, counts = distinct_ngrams(windows, vocabulary)
     keys, nodes = trie(windows, vocabulary, at)
     levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
@@ -76,6 +92,9 @@ def fit(
             levels[-1:] = shorten(levels[-1], keys, vocabulary)
     else:
         discount = 0.0
+    if smoothing is Smoothing.jelinek_mercer:
+        for _ in range(windows.block_size):
+            levels.append(add_up(levels[-1], keys, vocabulary))
     taken = []
     for level in levels:
         D1, D2, D3 = estimated_discounts(level.counts) if discount is None else (discount, discount, discount)
@@ -88,7 +107,7 @@ def fit(
     total = torch.bincount(nodes, counts, minlength=size) + added  # (nodes,)
     left_over = torch.bincount(nodes, D, minlength=size) + added  # (nodes,)
     followers = torch.bincount(nodes, minlength=size)  # (nodes,)
-    return Model(
+    model = Model(
         V=torch.tensor(vocabulary),
         keys=keys,
         # Where no target is known, everything is passed on: after short contexts without Kneser-Ney, and with it after
@@ -98,6 +117,11 @@ def fit(
         targets=targets,
         values=(counts - D) / total[nodes],
     )
+    if smoothing is not Smoothing.jelinek_mercer:
+        return model
+    assert dev is not None
+    backoff = fit_backoffs(model, total, dev)
+    return model._replace(backoff=backoff, values=model.values * (1 - backoff[nodes]))
 
 
 def distinct_ngrams(windows: Windows, vocabulary: int) -> tuple[Tensor, Tensor]:
@@ -171,6 +195,43 @@ def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
     return stay, Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
 
 
+def add_up(level: Level, keys: Tensor, vocabulary: int) -> Level:
+    """The pairs of a length of context, counted again for contexts that are a token shorter."""
+    parents = keys[level.nodes - 1] // vocabulary  # (pairs,)
+    pairs, which = torch.unique(parents * vocabulary + level.targets, return_inverse=True)
+    counts = torch.zeros_like(pairs).index_add_(0, which, level.counts)
+    return Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
+
+
+def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
+    """The b of each node of a model that holds relative frequencies, so that dev is likeliest. (nodes,) float64
+
+    From short contexts to long, each with what is below it fixed. `total` (nodes,) are the contexts' counts. One b for
+    each power of two of these is found by expectation-maximization: its new value is the mean share that the shorter
+    context has in the probability of the dev tokens after such contexts. One token for and one against it are added,
+    so that none is certain.
+    """
+    contexts, targets = dev.gather(torch.arange(len(dev)))  # (N, block_size), (N,)
+    nodes, pairs = lookup(model, contexts), sorted_pairs(model)
+    bins = total.clamp(min=1).log2().floor().long()  # (nodes,)
+    backoff = torch.ones_like(total)  # (nodes,)
+    p = total.new_full((len(dev),), 1 / int(model.V))  # (N,) by all shorter contexts
+    first, last = 0, 1  # the nodes of one length of context
+    for node in nodes.unbind(1):
+        seen = node >= 0
+        own, below, which = find_values(model, pairs, node, targets)[seen], p[seen], bins[node[seen]]
+        b = total.new_full((int(bins.max()) + 1,), 0.5)
+        seen_in = torch.bincount(which, minlength=len(b))
+        for _ in range(ROUNDS):
+            share = b[which] * below / ((1 - b[which]) * own + b[which] * below)  # (seen,)
+            b = (torch.bincount(which, share, minlength=len(b)) + 1) / (seen_in + 2)
+        p[seen] = (1 - b[which]) * own + b[which] * below
+        backoff[first:last] = b[bins[first:last]]
+        # Parents come before their children, so the next length begins where the parents begin.
+        first, last = last, 1 + int(torch.searchsorted(model.keys, last * model.V))
+    return backoff
+
+
 def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
     """D for counts of 1, of 2, and of 3 or more, from how many of the counts (pairs,) are 1, 2, 3 and 4.
 
@@ -220,6 +281,26 @@ def probabilities(model: Model, contexts: Tensor) -> Tensor:
     places = which // block_size * vocabulary + model.targets[pairs]  # (F,)
     p.view(-1).index_add_(0, places, model.values[pairs] * weights[which])
     return p
+
+
+def target_probabilities(model: Model, pairs: Tensor, contexts: Tensor, targets: Tensor) -> Tensor:
+    """The probability of each target (B,) alone, with the `sorted_pairs`. (B, block_size) -> (B,) float64"""
+    p = model.values.new_full((len(targets),), 1 / int(model.V))
+    for node in lookup(model, contexts).unbind(1):
+        p = find_values(model, pairs, node, targets) + torch.where(node >= 0, model.backoff[node.clamp(min=0)], 1) * p
+    return p
+
+
+def sorted_pairs(model: Model) -> Tensor:
+    """A number for each pair of a node and a target, in increasing order. (pairs,) int64"""
+    return torch.repeat_interleave(model.starts.diff()) * model.V + model.targets
+
+
+def find_values(model: Model, pairs: Tensor, nodes: Tensor, targets: Tensor) -> Tensor:
+    """The a of each target (N,) after the contexts of these nodes, 0 where it was not seen. (N,) -> (N,) float64"""
+    wanted = nodes * model.V + targets  # (N,) negative for node -1, but that of target V - 1
+    at = torch.searchsorted(pairs, wanted).clamp_(max=len(pairs) - 1)
+    return model.values[at] * ((pairs[at] == wanted) & (nodes >= 0))
 
 
 def lookup(model: Model, contexts: Tensor) -> Tensor:

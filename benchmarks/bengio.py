@@ -1,0 +1,152 @@
+"""Table 1 of Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), by its protocol on NLTK's Brown.
+
+    python -m benchmarks.bengio data.path=brown.zip
+
+trains every row on the first 800,000 words, chooses by the next 200,000, and measures the rest once, for each of
+`--seeds`; writes results/bengio.json, and the table between the marks in docs/words.md. The paper's own text, which had
+1,181,041 words, cannot be rebuilt, so what compares are the ratios to Kneser-Ney of order 5.
+`--systems MLP9 MLP10` measures only these, and what they are compared with, and keeps other rows; `--runs FOLDER` keeps
+the runs, and the same command then goes on where it was interrupted. Arguments after that are for every train.py, as
+trainer.precision=bf16 is where the processor has it.
+
+n, h, m and `direct` are as in the paper: words, those of the context and the one predicted; hidden units; features of a
+word; direct connections. `mix` is the mean of the network's and the interpolated trigram's probabilities.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import measuring
+from benchmarks.leaderboard import train
+
+RESULTS = measuring.RESULTS / "bengio.json"
+PAGE = measuring.ROOT / "docs" / "words.md"
+BEGIN, END = "<!-- table 1: python -m benchmarks.bengio -->", "<!-- end of table 1 -->"
+BASE = "Kneser-Ney, n = 5"
+
+
+class System(NamedTuple):
+    """A row, with the test perplexity that the paper prints; a fitted model's `n` is its order."""
+
+    paper: int
+    n: int
+    arguments: str = ""
+    h: int = 0
+    m: int = 0
+    direct: bool = False
+    network: str = ""  # of a mixture
+
+    def command(self) -> list[str]:
+        """What train.py is given, but for a mixture's members."""
+        if self.network:
+            return ["model=mixture", "model.weights=[0.5,0.5]", "data=brown"]
+        context = f"data.block_size={self.n - 1}"
+        if self.arguments:
+            return ["data=brown", *self.arguments.split(), context]
+        direct = f"model.direct={str(self.direct).lower()}"
+        return ["experiment=words", context, f"model.hidden={self.h}", f"model.emb_dim={self.m}", direct]
+
+
+TRIGRAM = "interpolated trigram"
+SYSTEMS = {
+    TRIGRAM: System(336, 3, "model=ngram model.smoothing=jelinek_mercer"),
+    "Kneser-Ney, n = 3": System(323, 3, "model=ngram"),
+    "Kneser-Ney, n = 4": System(321, 4, "model=ngram"),
+    BASE: System(321, 5, "model=ngram"),
+    "MLP1": System(268, 5, h=50, m=60, direct=True),
+    "MLP2": System(257, 5, h=50, m=60, direct=True, network="MLP1"),
+    "MLP3": System(310, 5, h=0, m=60, direct=True),
+    "MLP4": System(272, 5, h=0, m=60, direct=True, network="MLP3"),
+    "MLP5": System(279, 5, h=50, m=30, direct=True),
+    "MLP6": System(259, 5, h=50, m=30, direct=True, network="MLP5"),
+    "MLP7": System(293, 3, h=50, m=30, direct=True),
+    "MLP8": System(270, 3, h=50, m=30, direct=True, network="MLP7"),
+    "MLP9": System(276, 5, h=100, m=30),
+    "MLP10": System(252, 5, h=100, m=30, network="MLP9"),
+}
+
+
+def complete(names: list[str]) -> list[str]:
+    """Rows with those that they need, in the table's order."""
+    needed = {TRIGRAM, BASE, *names, *(SYSTEMS[name].network for name in names)}
+    return [name for name in SYSTEMS if name in needed]
+
+
+def measure(names: list[str], seeds: list[int], more: list[str], runs: Path, rows: dict[str, Any]) -> None:
+    """Trains rows for every seed and keeps their metrics. What does not depend on chance is fitted once."""
+    for seed in seeds:
+        for name in complete(names):
+            system = SYSTEMS[name]
+            if system.arguments and seed != seeds[0]:
+                continue
+            arguments = [*system.command(), f"seed={seed}", "callbacks=none", *more]
+            if system.network:
+                members = runs / f"{system.network}-{seed}", runs / f"trigram-{seeds[0]}"
+                arguments.append(f"model.members=[{members[0]},{members[1]}]")
+            folder = runs / f"{'trigram' if name == TRIGRAM else name.replace(', n = ', '-')}-{seed}"
+            metrics = train(arguments, folder)
+            rows.setdefault(name, {})[str(seed)] = metrics
+            print(
+                f"{name:22} seed {seed}   dev {metrics['dev_perplexity']:.1f}   "
+                f"test {metrics['test_perplexity']:.1f}   {metrics['fit_seconds']:.0f} s",
+                flush=True,
+            )
+            measuring.keep("bengio", rows)
+
+
+def mean(rows: dict[str, Any], name: str, key: str) -> float:
+    return statistics.fmean(metrics[key] for metrics in rows[name].values())
+
+
+def table(rows: dict[str, Any]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| | n | h | m | direct | mix | parameters | seconds | dev | test | seeds | to Kneser-Ney 5 | in the paper |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    base = mean(rows, BASE, "test_perplexity")
+    for name, s in SYSTEMS.items():
+        if name not in rows:
+            continue
+        sizes = ["", "", ""] if s.arguments else [str(s.h), str(s.m), "yes" if s.direct else "no"]
+        tests = [metrics["test_perplexity"] for metrics in rows[name].values()]
+        spread = f" ± {statistics.stdev(tests):.1f}" if len(tests) > 1 else ""
+        cells = [
+            *(name, str(s.n), *sizes, "" if s.arguments else "yes" if s.network else "no"),
+            f"{mean(rows, name, 'parameters'):,.0f}",
+            f"{sum(mean(rows, each, 'fit_seconds') for each in (name, s.network) if each):.0f}",
+            f"{mean(rows, name, 'dev_perplexity'):.1f}",
+            f"{mean(rows, name, 'test_perplexity'):.1f}{spread}",
+            *(str(len(tests)), f"{mean(rows, name, 'test_perplexity') / base:.3f}"),
+            f"{s.paper} ({s.paper / SYSTEMS[BASE].paper:.3f})",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Trains, keeps and writes."""
+    arguments = argparse.ArgumentParser(description="table 1 of Bengio et al. (2003)")
+    arguments.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="all if left out")
+    arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
+    arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
+    arguments.add_argument("more", nargs="*", help="for every train.py: data.path=brown.zip trainer.precision=bf16")
+    options = arguments.parse_args()
+    rows: dict[str, Any] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    if not options.table:
+        with contextlib.nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as folder:
+            measure(options.systems, options.seeds, options.more, Path(folder).resolve(), rows)
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+    print("written: benchmarks/results/bengio.json, docs/words.md")
+
+
+if __name__ == "__main__":
+    main()

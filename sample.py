@@ -29,7 +29,7 @@ def sample(nodes: DictConfig) -> None:
     with refusing():
         settings = compose.check_use(nodes, SampleConfig)
         with heavy_imports():
-            from makemore.errors import UserError, make_printable
+            from makemore.errors import UserError
             from makemore.inference import sampling
             from makemore.models import model_file
             from makemore.randomness import Stream, generator
@@ -48,7 +48,7 @@ def sample(nodes: DictConfig) -> None:
             max_length=settings.max_length,
             novel=settings.novel,
         ):
-            shown = make_printable(name)
+            shown = sampling.print_lines(model, name)
             print(f"{shown} *" if known and settings.mark_known else shown)
             printed += 1
         if printed < settings.n:

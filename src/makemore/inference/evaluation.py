@@ -174,7 +174,12 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
             raise UserError(f"words=[{word}]: {error}") from None
         contexts, targets = windows.gather(torch.arange(len(windows)))  # (tokens, block_size), (tokens,)
         losses = F.cross_entropy(trained.logits(contexts), targets, reduction="none").double()  # (tokens,)
-        each = zip((*tokens, trained.vocabulary.tokens[0]), losses.tolist(), strict=False)
+        # A loss is that of the token the model sees, which for an unknown one is `<unk>`.
+        seen = [trained.vocabulary.tokens[i] for i in targets.tolist()]
+        shown = [
+            t if s in (t, trained.vocabulary.tokens[0]) else f"{t} as {s}" for t, s in zip(tokens, seen, strict=False)
+        ]
+        each = zip((*shown, *seen[len(shown) :]), losses.tolist(), strict=True)
         measured.append({"word": word, "loss": float(losses.mean()), "tokens": [list(pair) for pair in each]})
     return measured
 

@@ -22,8 +22,10 @@ def find_neighbours(C: Tensor, vocabulary: Vocabulary, tokens: Sequence[str]) ->
     unit = F.normalize(C.detach().float(), dim=1)  # (vocabulary, emb_dim)
     cosines = unit[ids] @ unit.T  # (tokens, vocabulary)
     cosines[torch.arange(len(ids)), ids] = -torch.inf
-    cosines[:, 0] = -torch.inf  # the boundary is no token of the text
-    nearest = cosines.topk(min(NEAREST, len(vocabulary) - 2), dim=1)
+    # The boundary is no token of the text, nor is what stands for rare ones.
+    left_out = [0] + [i for i, token in enumerate(vocabulary.tokens) if token == UNKNOWN]
+    cosines[:, left_out] = -torch.inf
+    nearest = cosines.topk(max(0, min(NEAREST, len(vocabulary) - 1 - len(left_out))), dim=1)
     return {
         token: [(vocabulary.label(i), cosine) for i, cosine in zip(row, values, strict=True)]
         for token, row, values in zip(tokens, nearest.indices.tolist(), nearest.values.tolist(), strict=True)

@@ -8,11 +8,12 @@ from torch import Tensor
 from makemore.config.schema import Layout, Level
 from makemore.data.documents import fingerprint
 from makemore.data.vocabulary import UNKNOWN
-from makemore.errors import UserError
+from makemore.errors import UserError, make_printable
 from makemore.inference.spacing import space_words
 from makemore.models.model_file import TrainedModel
 
 BATCH = 2048  # names drawn together: more are no faster
+RULE = "-" * 20  # below each sample of a running text
 PATIENCE = 10_000  # known names in a row after which the search for a new one is given up
 
 
@@ -71,6 +72,13 @@ def sample(
             elif found < n:
                 found, fruitless = found + 1, 0
                 yield name if model.level is Level.char else space_words(name), known
+
+
+def print_lines(model: TrainedModel, name: str) -> str:
+    """A name in a line, or a piece of a running text with its own line breaks and a rule below; safe to print."""
+    if model.layout is Layout.lines:
+        return make_printable(name)
+    return "\n".join([*map(make_printable, name.split("\n")), RULE])
 
 
 def are_known(model: TrainedModel, names: Sequence[str]) -> list[bool]:

@@ -29,6 +29,7 @@ from makemore.views.show import folder, show
 log = logging.getLogger(__name__)
 
 LONGEST = 12  # almost no longer context is seen twice, and no figure could show how many there are
+SMOOTHINGS = (Smoothing.none, Smoothing.add_k, Smoothing.kneser_ney)
 
 
 class ContextTable(L.Callback):
@@ -67,7 +68,7 @@ def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
     for length in range(1, train.block_size + 1):
         # A shorter context is the end of a longer one, so the stream serves both.
         short, short_dev = (Windows(windows.stream, length) for windows in (train, dev))
-        models = {smoothing: ngram.fit(short, vocabulary, smoothing) for smoothing in Smoothing}
+        models = {smoothing: ngram.fit(short, vocabulary, smoothing) for smoothing in SMOOTHINGS}
         losses = {smoothing: compute_losses(models[smoothing], short_dev, vocabulary) for smoothing in models}
         contexts, _ = short_dev.gather(torch.arange(len(short_dev)))
         known = ngram.lookup(models[Smoothing.none], contexts)[:, -1] >= 0  # (examples,)

@@ -37,7 +37,7 @@ class HeatMap(L.Callback):
 def draw(pairs: Tensor, vocabulary: Vocabulary) -> Figure:
     """A row for each token, a column for the next one. (vocabulary, vocabulary) integer counts, or probabilities"""
     if pairs.is_floating_point():
-        title = "how likely each character follows, in percent"
+        title = f"how likely each {vocabulary.level} follows, in percent"
         texts = [[f"{100 * p:.1f}" if p >= 5e-4 else "0" for p in row] for row in pairs.tolist()]
     else:
         title = "how often each pair occurs"
@@ -57,5 +57,5 @@ def draw(pairs: Tensor, vocabulary: Vocabulary) -> Figure:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(length=0, labeltop=True)
-    axes.set(title=title, xlabel="next character", ylabel="character")
+    axes.set(title=title, xlabel=f"next {vocabulary.level}", ylabel=str(vocabulary.level))
     return figure

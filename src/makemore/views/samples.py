@@ -37,7 +37,8 @@ class Samples(L.Callback):
         if not writers(trainer) or math.isnan(pl_module.dev_losses[pl_module.steps_taken]):
             return
         with evaluating(pl_module.model):
-            text = "\n".join(f"    {name}" for name in self._draw(pl_module.export()))
+            names = self._draw(pl_module.export())
+            text = "\n".join(f"    {line}" for name in names for line in name.split("\n"))
         for writer in writers(trainer):
             writer.add_text("samples", text, global_step=pl_module.steps_taken)
 
@@ -48,4 +49,5 @@ class Samples(L.Callback):
         files.write_text(folder(trainer) / "samples.txt", "".join(f"{name}\n" for name in names))
 
     def _draw(self, model: TrainedModel) -> list[str]:
-        return [name for name, _ in sampling.sample(model, self.n, generator(self.seed, Stream.sampling))]
+        drawn = sampling.sample(model, self.n, generator(self.seed, Stream.sampling))
+        return [sampling.print_lines(model, name) for name, _ in drawn]

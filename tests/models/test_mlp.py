@@ -178,6 +178,12 @@ def test_networks_of_the_paper_have_its_number_of_parameters(n: int, h: int, m: 
     assert model.size() == parameters
 
 
+def test_the_embedding_may_start_small() -> None:
+    keys: dict[str, Any] = {"init": Init.normal, "dropout": 0.0, "gradients": Gradients.auto}
+    models: list[Any] = [build("mlp", 27, 2, emb_dim=30, hidden=5, **keys, emb_std=std) for std in (1.0, 0.05)]
+    assert torch.equal(models[1].C, 0.05 * models[0].C) and torch.equal(models[1].W1, models[0].W1)
+
+
 def test_output_biases_start_at_the_frequencies_of_train() -> None:
     keys: dict[str, Any] = {"init": Init.kaiming, "dropout": 0.0, "gradients": Gradients.auto, "unigram_bias": True}
     model: Any = build("mlp", 4, 2, emb_dim=3, hidden=5, **keys)

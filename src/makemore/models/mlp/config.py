@@ -36,6 +36,7 @@ class Config(ModelConfig):
     gradients: Gradients = MISSING
     # With defaults, because runs and checkpoints from before these keys lack them.
     recency: float = field(default=1.0, metadata={"above": 0, "at_most": 1})
+    emb_std: float = field(default=1.0, metadata={"above": 0, "at_most": 1000})
     direct: bool = False
     unigram_bias: bool = False
 

@@ -59,6 +59,7 @@ class Model(LanguageModel):
         """Draws the weights of lecture 2, or with `init=kaiming` those of lecture 3."""
         c = self.config
         drawn = formulas.initial(self.vocabulary, self.block_size, c.emb_dim, c.hidden, c.init, generator, c.direct)
+        drawn = drawn._replace(C=drawn.C * c.emb_std)
         with torch.no_grad():
             for parameter, value in zip(self.trained, drawn, strict=True):
                 parameter.copy_(value)

@@ -1,6 +1,8 @@
+import itertools
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -49,9 +51,16 @@ def test_too_many_tokens_are_not_labelled() -> None:
 
 
 def test_of_many_words_the_most_common_are_drawn() -> None:
-    words = [f"w{i}" for i in range(600)]
-    figure = embedding.draw_words(torch.randn(601, 5), Vocabulary((".", *words), Level.word))
-    assert [text.get_text() for text in figure.axes[0].texts] == words[: embedding.MOST_WORDS]
+    words = ["<unk>", *(f"w{i}" for i in range(600))]
+    figure = embedding.draw_words(torch.randn(602, 5), Vocabulary((".", *words), Level.word))
+    points = np.asarray(figure.axes[0].collections[0].get_offsets())
+    assert len(points) == embedding.MOST_WORDS
+    named = [text.get_text() for text in figure.axes[0].texts]
+    assert named[0] == "w0" and set(named) <= set(words[1 : 1 + embedding.MOST_WORDS])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) > 100
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     few = embedding.draw_words(torch.randn(3, 2), Vocabulary((".", "a", "b"), Level.word))
     assert len(few.axes[0].texts) == 2
 

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from makemore.config.schema import Level
-from makemore.data.vocabulary import Vocabulary
+from makemore.data.vocabulary import UNKNOWN, Vocabulary
 from makemore.views import style
 from makemore.views.show import show, writers
 
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 MOST_LABELS = 300  # more would cover each other
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
+WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
 
 
 class Embedding(L.Callback):
@@ -61,15 +62,23 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
 
 
 def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
-    """The most common words at their places in C (vocabulary, emb_dim), each written where its vector is."""
-    count = min(MOST_WORDS, len(vocabulary) - 1)
-    places, title, names = project(C[1 : 1 + count].double())  # (count, 2)
+    """The most common words at their places in C (vocabulary, emb_dim), named unless a more common one is there."""
+    words = [i for i in range(1, len(vocabulary)) if vocabulary.tokens[i] != UNKNOWN][:MOST_WORDS]
+    places, title, names = project(C[words].double())  # (words, 2)
     figure = Figure(figsize=(14, 14), layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(places[:, 0], places[:, 1], s=4, c=style.LIGHT_BLUE)
-    for i, (x, y) in enumerate(places.tolist(), start=1):
-        axes.text(x, y, vocabulary.label(i), fontsize=7, ha="center", va="bottom", clip_on=True, parse_math=False)
-    axes.set(title=f"the {count:,} most common words; {title}", xlabel=names[0], ylabel=names[1])
+    least, most = places.min(0).values, places.max(0).values
+    corners = (places - least) / (most - least).clamp(min=1e-12) * AXES  # (words, 2) points
+    named: list[tuple[float, float, float]] = []  # middle, bottom and half the width, in points
+    for i, (x, y), (middle, bottom) in zip(words, places.tolist(), corners.tolist(), strict=True):
+        label = vocabulary.label(i)
+        half = 0.3 * WORD * len(label)
+        if any(abs(middle - m) < half + h and abs(bottom - b) < 1.1 * WORD for m, b, h in named):
+            continue
+        named.append((middle, bottom, half))
+        axes.text(x, y, label, fontsize=WORD, ha="center", va="bottom", clip_on=True, parse_math=False)
+    axes.set(title=f"the {len(words):,} most common words; {title}", xlabel=names[0], ylabel=names[1])
     axes.grid(alpha=0.3)
     axes.margins(0.03)
     return figure

@@ -1,6 +1,7 @@
 """Exceptions for user errors, and texts that are safe to print."""
 
 import unicodedata
+from pathlib import Path
 
 # Characters of a message that are shown.
 LONGEST = 1000
@@ -29,6 +30,14 @@ class UserError(Exception):
     def __init__(self, sentence: str) -> None:
         shown = make_printable(sentence)
         super().__init__(shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}...")
+
+
+class FileError(UserError):
+    """A file that is not usable, and why."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}")
+        self.path, self.why = path, why
 
 
 class Refusal(BaseException):

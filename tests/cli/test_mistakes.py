@@ -126,7 +126,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("train.py model=mixture model.members=[]", ["model.members", "empty"]),
         ("train.py model=mixture model.members=[1]", ["model.members=[1]", "[RUN,RUN]"]),
         ("train.py trainer=gpu", ["trainer=gpu", "trainer=cpu"]),
-        ("train.py data.overfit=99999", ["data.overfit=99999", "32178"]),
+        ("train.py data.overfit=99999", ["data.overfit=99999", "32,178"]),
         ("train.py model.emb_dim=9223372036854775808", ["model.emb_dim=9223372036854775808", "1,000,000,000,000"]),
         (f"train.py model.emb_dim={10**12} model.hidden={10**12}", ["memory", f"model.emb_dim={10**12}"]),
         ("train.py data.batch_size=1000000000 data.block_size=1000", ["data.batch_size=1000000000", "memory"]),

@@ -65,7 +65,7 @@ def test_what_does_not_go_with_a_model_is_refused(overrides: list[str], named: l
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("model.hidden=0", ["model.hidden=0", "1"]),
+        ("model.hidden=-1", ["model.hidden=-1", "0"]),
         ("model.emb_dim=-3", ["model.emb_dim=-3"]),
         ("model.dropout=1", ["model.dropout=1.0"]),
         ("data.block_size=0", ["data.block_size=0"]),

@@ -120,9 +120,10 @@ def errors(changed: list[Tensor], exact: list[Tensor]) -> list[float]:
 def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int | None, steps: int) -> None:
     """Against float64: rounding the weights is the largest error, and it is the same for both.
 
-    Where weights start at zero and nothing is rounded, up to 1e-6 of the update is left to the order of the sums. After
-    20 steps at the highest rate, training has amplified any difference: over 40 draws the loops' error is 0.97 of the
-    closed form's on average, but for one draw the ratio is anything from 0.03 to 30, so that rate is left out there.
+    Where weights start at zero and nothing is rounded, up to 1e-6 of the update is left to the order of the sums, which
+    depends on the processor. After ten steps or more at the highest rate, training has amplified any difference: over
+    40 draws of 20 steps the loops' error is 0.97 of the closed form's on average, but for one draw the ratio is
+    anything from 0.03 to 30, so that rate is left out there.
     """
     windows = bundled_windows()
     if rows is None:
@@ -142,7 +143,7 @@ def test_updates_in_float32_are_as_exact_as_closed_forms(init: Init, rows: int |
         return changes(p, start)
 
     rates = (0.0001, 0.1) if rows is None else (0.0001, 0.001, 0.01, 0.1)
-    for rate in rates[:-1] if steps == 20 else rates:
+    for rate in rates[:-1] if steps >= 10 else rates:
         p = in_float(start, torch.float32)
         compiled.Network(p, zeros_like(p)).descend(contexts, targets, [rate] * steps)
         exact = by_closed_form(torch.float64, rate)

@@ -40,7 +40,7 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
 ) -> None:
     done = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=0,5", "steps=5", *QUIET)
     assert done.returncode == 1
-    assert done.stderr.count("model.hidden=0 is") == 2 and done.stderr.count("Traceback") == 0
+    assert done.stderr.count("model.hidden=0 leaves") == 2 and done.stderr.count("Traceback") == 0
     rows = table(tmp_path)
     assert [row["status"] for row in rows] == ["finished", "finished", "failed", "failed"]
     assert float(rows[0]["dev"]) <= float(rows[1]["dev"])
@@ -48,7 +48,7 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
     assert folders(folder) == {f"model.emb_dim={emb_dim},model.hidden={hidden}" for emb_dim in "23" for hidden in "05"}
     (error,) = (folder / "model.emb_dim=2,model.hidden=0" / "error.txt").read_text().splitlines()
-    assert error.startswith("model.hidden=0 is")
+    assert error.startswith("model.hidden=0 leaves")
     before = kept(folder)
     assert len(before) == 2
 

@@ -76,8 +76,9 @@ class ClaimRunFolder(Callback):
             check_output_subdir(config, HYDRA, None)
             settings = compose.check_run(nodes, registry.config_of)
             if settings.resume is None:
-                for path in corpus.locate(settings.data):  # before libraries are loaded, which takes seconds
-                    corpus.check(path)
+                with corpus.name_keys(settings.data):
+                    for path in corpus.locate(settings.data):  # before libraries are loaded, which takes seconds
+                        corpus.check(path)
                 with heavy_imports():
                     from makemore.training.run import check
                 check(settings)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from makemore.errors import UserError
+from makemore.errors import FileError
 
 URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/brown.zip"
 SHA256 = "9b275f9b3b95d7bd66ccfb7cd259f445a13bbe5d1f4107aba09fd3e8364bafa6"
@@ -26,9 +26,9 @@ def read(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if TEXT.fullmatch(name))
             if len(names) != TEXTS:
-                raise UserError(f"{path} is an archive without the {TEXTS} texts of the Brown corpus; name NLTK's")
+                raise FileError(path, f"is an archive without the {TEXTS} texts of the Brown corpus; name NLTK's")
             for name in names:
                 # A token is word/tag, and a word may have slashes of its own, as 1/2 does.
                 yield re.sub(r"/[^\s/]+(?=\s)", "", archive.read(name).decode("latin-1") + "\n")
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last one if it is encrypted
-        raise UserError(f"{path} is no archive that can be read ({error}); name NLTK's brown.zip") from None
+        raise FileError(path, f"is no archive that can be read ({error}); name NLTK's brown.zip") from None

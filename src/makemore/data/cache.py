@@ -39,7 +39,8 @@ def read_documents(data: DataConfig) -> Documents:
     if same not in _read:
         paths = corpus.locate(data)
         size = sum(path.stat().st_size for path in paths if os.path.isfile(path))  # noqa: PTH113 (Path's raises for long names)
-        _read[same] = prepare(paths, data) if size < LARGE else read_large(paths, data, size)
+        with corpus.name_keys(data):
+            _read[same] = prepare(paths, data) if size < LARGE else read_large(paths, data, size)
     return _read[same]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from makemore.config.schema import DataConfig, Source
 from makemore.data import brown
-from makemore.errors import UserError
+from makemore.errors import FileError, UserError
 from makemore.memory import check_memory
 
 PIECE = 2**20  # characters read at a time
@@ -64,13 +64,26 @@ def download(source: Source, url: str, digest: str) -> Path:
     return cached
 
 
+@contextlib.contextmanager
+def name_keys(data: DataConfig) -> Iterator[None]:
+    """Names the key by which a file was given in what is said of it."""
+    try:
+        yield
+    except FileError as error:
+        for key in ("path", "dev_path", "test_path"):
+            given = getattr(data, key)
+            if given is not None and os.path.expanduser(given) == str(error.path):  # noqa: PTH111
+                raise UserError(f"data.{key}={given} {error.why}") from None
+        raise
+
+
 def check(path: Path) -> None:
     """Raises UserError for what is not a file that can be read, without reading it."""
     with explain_failed_reads(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise UserError(f"{path} is a device or a pipe; {WANTED}")
+            raise FileError(path, f"is a device or a pipe; {WANTED}")
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
-            raise UserError(f"{path} is empty; {WANTED}")
+            raise FileError(path, f"is empty; {WANTED}")
         with path.open("rb"):
             # As ids in the order of the file and in that of the splits.
             check_memory(2 * path.stat().st_size, f"{path}", "take a part of it")
@@ -82,7 +95,7 @@ def explain_failed_reads(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; {WANTED}") from None
+        raise FileError(path, f"cannot be read: {error.strerror}; {WANTED}") from None
 
 
 def read(path: Path) -> list[str]:
@@ -100,7 +113,7 @@ def read_lines(path: Path) -> Iterator[list[str]]:
             empty = False
             yield documents
     if empty:
-        raise UserError(f"{path} holds no documents; it must have at least one line that is not blank")
+        raise FileError(path, "holds no documents; it must have at least one line that is not blank")
 
 
 def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
@@ -118,7 +131,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
         try:
             while text := file.read(PIECE):
                 if "\0" in text:
-                    raise UserError(f"{path} is binary (it holds NUL bytes); {WANTED}")
+                    raise FileError(path, f"is binary (it holds NUL bytes); {WANTED}")
                 cut = len(text) if separator is None else max(map(text.rfind, separator)) + 1
                 if cut > 0:
                     yield "".join([*rest, text[:cut]])
@@ -126,7 +139,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
                 rest.append(text[cut:])
         except UnicodeDecodeError:
             line = find_undecodable_line(path)
-            raise UserError(f"{path} is not UTF-8: see line {line}; convert it to UTF-8 first") from None
+            raise FileError(path, f"is not UTF-8: see line {line}; convert it to UTF-8 first") from None
     if any(rest):
         yield "".join(rest)
 

@@ -19,7 +19,7 @@ from makemore.config.schema import DataConfig, Layout, Level
 from makemore.data import corpus
 from makemore.data.split import Places, cut, split_numbers
 from makemore.data.vocabulary import Ids, Vocabulary
-from makemore.errors import UserError
+from makemore.errors import FileError, UserError
 
 Prints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -129,7 +129,7 @@ def encode_running(
     else:
         for path, size in zip(paths, sizes, strict=True):
             if size == 0:
-                raise UserError(f"{path} holds no {data.level}s; name a UTF-8 text file")
+                raise FileError(path, f"holds no {data.level}s; name a UTF-8 text file")
         first, second = np.cumsum(sizes)[:2].tolist() if len(sizes) == 3 else cut(sum(sizes), data.splits)
         ends = [(0, first), (first, second), (second, sum(sizes))]
     parts = [np.zeros(1 + last - first, dtype=vocabulary.dtype) for first, last in ends]

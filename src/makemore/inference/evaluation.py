@@ -17,7 +17,7 @@ from makemore.data.documents import Documents
 from makemore.data.minibatches import Batch, EvaluationBatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
-from makemore.errors import UserError, make_printable
+from makemore.errors import FileError, UserError, make_printable
 from makemore.models.base import LanguageModel, evaluating, rows_at_once
 from makemore.models.model_file import TrainedModel
 
@@ -82,12 +82,13 @@ def measure_documents(trained: TrainedModel, data: DataConfig | None) -> list[di
 def read_all(trained: TrainedModel, data: DataConfig) -> tuple[str, list[str]]:
     """The name of a source, and all of its documents: a single one for a model of running text."""
     (path, *_) = corpus.locate(data)
-    if trained.layout is Layout.running:
-        text = "".join(corpus.read_pieces(path, None))
-        if not trained.vocabulary.split(text):
-            raise UserError(f"{path} holds no {trained.level}s")
-        return path.name, [text]
-    documents = corpus.read(path)
+    with corpus.name_keys(data):
+        if trained.layout is Layout.running:
+            text = "".join(corpus.read_pieces(path, None))
+            if not trained.vocabulary.split(text):
+                raise FileError(path, f"holds no {trained.level}s")
+            return path.name, [text]
+        documents = corpus.read(path)
     return path.name, list(dict.fromkeys(documents)) if data.unique else documents
 
 

@@ -1,12 +1,12 @@
 """Table 1 of Bengio et al., "A Neural Probabilistic Language Model" (JMLR 3, 2003), by its protocol on NLTK's Brown.
 
-    python -m benchmarks.bengio data.path=brown.zip
+    python -m benchmarks.bengio -- data.path=brown.zip
 
 trains every row on the first 800,000 words, chooses by the next 200,000, and measures the rest once, for each of
 `--seeds`; writes results/bengio.json, and the table between the marks in docs/words.md. The paper's own text, which had
 1,181,041 words, cannot be rebuilt, so what compares are the ratios to Kneser-Ney of order 5.
 `--systems MLP9 MLP10` measures only these, and what they are compared with, and keeps other rows; `--runs FOLDER` keeps
-the runs, and the same command then goes on where it was interrupted. Arguments after that are for every train.py, as
+the runs, and the same command then goes on where it was interrupted. Arguments after -- are for every train.py, as
 trainer.precision=bf16 is where the processor has it.
 
 n, h, m and `direct` are as in the paper: words, those of the context and the one predicted; hidden units; features of a

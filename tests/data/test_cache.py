@@ -138,3 +138,22 @@ def test_what_a_killed_process_left_is_removed_after_a_day(data: DataConfig, tmp
     os.utime(left[0], (1, 1))
     read_documents(data)
     assert [folder.exists() for folder in left] == [False, True]
+
+
+@pytest.mark.parametrize("damage", ["header", "archive", "another part", "longer"])
+def test_arrays_that_are_not_what_was_written_are_prepared_anew(
+    data: DataConfig, prepared: list[Documents], tmp_path: Path, damage: str
+) -> None:
+    before = read_documents(data).parts[0].clone()  # which is mapped from the file that is changed
+    (file,) = (tmp_path / "cache").rglob("train.npy")
+    content = file.read_bytes()
+    changed = {
+        "header": content.replace(b"}", b" ", 1),
+        "archive": b"PK\x03\x04" + content[4:],
+        "another part": file.with_name("dev.npy").read_bytes(),
+        "longer": content + b"\0",
+    }
+    assert changed[damage] != content
+    file.write_bytes(changed[damage])
+    assert torch.equal(reopened(data).parts[0], before)
+    assert len(prepared) == 2

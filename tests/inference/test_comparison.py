@@ -126,3 +126,17 @@ def test_the_same_dev_documents_may_have_other_ids(train: Train, tmp_path: Path)
     runs = [train(*settings, f"data.path={tmp_path / name}.txt") for name in ("one", "other")]
     found = compare(model_file.load(runs[0].folder), model_file.load(runs[1].folder), None)
     assert found["losses"] == pytest.approx([run.metrics["dev_loss"] for run in runs], rel=1e-6)
+
+
+def test_a_model_that_considers_a_document_impossible_is_not_compared(
+    models: list[TrainedModel], train: Train, tmp_path: Path
+) -> None:
+    (tmp_path / "others.txt").write_text("emma\nmaila\n")
+    source = read_data({**models[0].data, "source": "text", "path": str(tmp_path / "others.txt")})
+    data = ("data=text", f"data.path={models[0].data['path']}", *QUIET)
+    run = train("model=ngram", "model.smoothing=none", "data.block_size=6", *data)
+    impossible = model_file.load(run.folder)
+    with refused("against", "others.txt"):
+        compare(models[0], impossible, source)
+    with refused("checkpoint", "others.txt"):
+        compare(impossible, impossible, source)

@@ -3,6 +3,7 @@
 For non-commercial use only, so it is no part of this project: it is downloaded, or a file named by hand.
 """
 
+import lzma
 import re
 import zipfile
 import zlib
@@ -30,5 +31,11 @@ def read(path: Path) -> Iterator[str]:
             for name in names:
                 # A token is word/tag, and a word may have slashes of its own, as 1/2 does.
                 yield re.sub(r"/[^\s/]+(?=\s)", "", archive.read(name).decode("latin-1") + "\n")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last one if it is encrypted
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+    ) as error:  # the last one if it is encrypted
         raise FileError(path, f"is no archive that can be read ({error}); name NLTK's brown.zip") from None

@@ -22,7 +22,7 @@ from makemore.data.vocabulary import Ids, Vocabulary
 
 LARGE = 2**25  # bytes of a text that takes seconds to prepare
 # Part of every key: raise it when what is kept, or how a text is read, changes.
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "text.json"
 UNFINISHED = "unfinished-"
 LONG = 24 * 3600  # seconds after which nobody is preparing a text any more
@@ -61,7 +61,8 @@ def read_large(paths: Sequence[Path], data: DataConfig, size: int) -> Documents:
         try:
             make(folder, paths, data)
             documents = load(folder, paths[0])
-            print(f"kept in {folder} for the next run", flush=True)
+            if documents is not None:
+                print(f"kept in {folder} for the next run", flush=True)
         except OSError as error:
             print(f"what is prepared cannot be kept in {cache}: {error.strerror}", flush=True)
     return prepare(paths, data) if documents is None else documents
@@ -115,6 +116,7 @@ def make(folder: Path, paths: Sequence[Path], data: DataConfig) -> None:
             "documents": documents.documents,
             "held_out": documents.held_out,
             "characters": documents.characters,
+            "sizes": {file.name: file.stat().st_size for file in beside.iterdir()},
         }
         (beside / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
         beside.rename(folder)
@@ -137,6 +139,9 @@ def load(folder: Path, path: Path) -> Documents | None:
         return None
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        for name, size in description["sizes"].items():
+            if (folder / name).stat().st_size != size:
+                raise ValueError(f"{name} has another size")
         train, dev, test, known = (torch.from_numpy(open_array(folder, name)) for name in (*PARTS, "known"))
         return Documents(
             path=path,
@@ -147,7 +152,7 @@ def load(folder: Path, path: Path) -> Documents | None:
             parts=(train, dev, test),
             characters=tuple(description["characters"]),
         )
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except Exception as error:  # NumPy raises many kinds for a damaged header
         print(f"{folder} is damaged ({type(error).__name__}: {error}); it is made anew", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         return None

@@ -55,7 +55,9 @@ def prepare(paths: Sequence[Path], data: DataConfig, collect: Collect = in_memor
     """
     sizes = [count(path, data) for path in paths]
     counts: Counter[str] = Counter()
-    for size in sizes:
+    for path, size in zip(paths, sizes, strict=True):
+        if not size.counts:
+            raise FileError(path, f"holds no {data.level}s; name a UTF-8 text file")
         counts.update(size.counts)
     vocabulary = Vocabulary.from_counts(counts, data.level, data.min_count)
     if data.layout is Layout.running:
@@ -127,9 +129,6 @@ def encode_running(
         check_overfit(data.overfit, sum(sizes), "tokens")
         ends = [(0, data.overfit)] * 3
     else:
-        for path, size in zip(paths, sizes, strict=True):
-            if size == 0:
-                raise FileError(path, f"holds no {data.level}s; name a UTF-8 text file")
         first, second = np.cumsum(sizes)[:2].tolist() if len(sizes) == 3 else cut(sum(sizes), data.splits)
         ends = [(0, first), (first, second), (second, sum(sizes))]
     parts = [np.zeros(1 + last - first, dtype=vocabulary.dtype) for first, last in ends]

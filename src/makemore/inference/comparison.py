@@ -41,8 +41,8 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
         at least as large by chance.
 
     Raises:
-        UserError: the models have other dev documents or other kinds of tokens, or there are fewer than two documents
-            that both know.
+        UserError: a loss is infinite, the models have other dev documents or other kinds of tokens, or there are fewer
+            than two documents that both know.
     """
     if (first.level, first.layout) != (second.level, second.layout):
         raise UserError("the two models have other tokens or another layout; compare their bits per character instead")
@@ -74,6 +74,9 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
         sum_by_document(model, Windows(stream, model.block_size), tokens)
         for model, stream in zip((first, second), streams, strict=True)
     ]
+    for which, summed in zip(("checkpoint", "against"), losses, strict=True):
+        if not summed.isfinite().all():
+            raise UserError(f"{which}: this model considers some of {name} impossible, so that its loss is infinite")
     return {"name": name, "left_out": left_out, **estimate_difference(losses[0], losses[1], tokens)}
 
 

@@ -6,7 +6,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     config: status, schema, compose
     data: brown, corpus, vocabulary, split, documents, cache, windows, dataset, minibatches, datamodule
     models: base, registry, model_file, contract
-    inference: spacing, sampling, evaluation, comparison, neighbours
+    inference: units, spacing, sampling, evaluation, comparison, neighbours
     views: style, show, loss, embedding, heat_map, samples, neighbours, saturation, update_ratio, scales
     views: context_table, lr_range
     training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module

@@ -1,8 +1,7 @@
 """The loss of a model: over whole splits, over other documents, and word by word. In nats per token."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +17,9 @@ from makemore.data.minibatches import Batch, EvaluationBatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import FileError, UserError, make_printable
-from makemore.models.base import LanguageModel, evaluating, rows_at_once
+from makemore.inference.units import bits_per_character, perplexity
+from makemore.models.base import LanguageModel, evaluating, logits_in_pieces
 from makemore.models.model_file import TrainedModel
-
-LARGEST_LOSS = 700  # whose perplexity a float64 holds
 
 
 @torch.inference_mode()
@@ -31,21 +29,13 @@ def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
     The batch is on the model's device.
     """
     with evaluating(model):
-        losses = model.losses(batch.contexts, batch.targets)  # (B,)
-    if losses is not None:
-        return losses.double().sum()
-    total = torch.zeros((), dtype=torch.float64, device=batch.targets.device)
-    for logits, targets in logits_in_pieces(model, batch):
-        total += F.cross_entropy(logits, targets, reduction="sum")
-    return total
-
-
-def logits_in_pieces(model: LanguageModel, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits (rows, vocabulary) and targets (rows,) of a batch, in pieces that stay within a fixed budget."""
-    rows = rows_at_once(model.vocabulary, batch.targets.device)
-    with evaluating(model):
-        for contexts, targets in zip(torch.split(batch.contexts, rows), torch.split(batch.targets, rows), strict=True):
-            yield model(contexts), targets
+        losses = model.losses(*batch)  # (B,)
+        if losses is not None:
+            return losses.double().sum()
+        total = torch.zeros((), dtype=torch.float64, device=batch.targets.device)
+        for logits, targets in logits_in_pieces(model, *batch):
+            total += F.cross_entropy(logits, targets, reduction="sum")
+        return total
 
 
 def mean_loss(model: LanguageModel, batches: Iterable[Batch]) -> float:
@@ -135,16 +125,6 @@ def _describe(trained: TrainedModel, name: str, documents: int, windows: Windows
         "left_out": 0,
         "unknown": {},
     }
-
-
-def perplexity(loss: float) -> float:
-    """How many equally likely tokens a loss in nats per token stands for."""
-    return math.exp(loss) if loss < LARGEST_LOSS else math.inf
-
-
-def bits_per_character(loss: float, tokens: int, characters: int) -> float:
-    """A loss in nats per token, spread over the text: comparable between models of characters and of words."""
-    return loss * tokens / characters / math.log(2)
 
 
 def keep_known(vocabulary: Vocabulary, documents: Sequence[str]) -> tuple[list[str], "Counter[str]"]:

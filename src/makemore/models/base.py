@@ -145,14 +145,20 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def logits_in_pieces(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (rows, vocabulary) and targets (rows,) of B examples, in pieces that stay within a fixed budget."""
+    rows = rows_at_once(model.vocabulary, targets.device)
+    for x, y in zip(torch.split(contexts, rows), torch.split(targets, rows), strict=True):
+        yield model(x), y
+
+
 def measure_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy of each example in nats, in eval mode; logits stay within a fixed budget. (B,)"""
+    """The cross-entropy of each example in nats, in eval mode. (B,)"""
     with evaluating(model):
         losses = model.losses(contexts, targets)
         if losses is None:
-            rows = rows_at_once(model.vocabulary, targets.device)
-            pieces = zip(torch.split(contexts, rows), torch.split(targets, rows), strict=True)
-            losses = torch.cat([F.cross_entropy(model(x), y, reduction="none") for x, y in pieces])
+            pieces = logits_in_pieces(model, contexts, targets)
+            losses = torch.cat([F.cross_entropy(z, y, reduction="none") for z, y in pieces])
     return losses
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from makemore.config.status import Status
 from makemore.errors import UserError
+from makemore.inference.units import perplexity
 from makemore.sweeps import command
 from makemore.sweeps.folder import ERROR, loss_of, read_metrics, read_overrides, run_folders
-
-LARGEST_LOSS = 700  # whose perplexity a float64 holds
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _read_results(run: Path) -> dict[str, Any]:
         numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
         dev = loss_of(metrics)
         if numbers.get("last_dev") and (bits := metrics.get("dev_bits_per_character")):
-            numbers |= {"perplexity": math.exp(min(dev, LARGEST_LOSS)), "bits": bits * dev / numbers["last_dev"]}
+            numbers |= {"perplexity": perplexity(dev), "bits": bits * dev / numbers["last_dev"]}
         return {"status": Status(metrics["status"]), "dev": dev, **numbers}
     if (run / ERROR).exists():
         error = (run / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0]

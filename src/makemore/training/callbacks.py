@@ -18,7 +18,8 @@ from tqdm import tqdm
 from makemore.config.schema import Level
 from makemore.config.status import Status
 from makemore.data.windows import Windows
-from makemore.inference.evaluation import bits_per_character, mean_loss, perplexity
+from makemore.inference.evaluation import mean_loss
+from makemore.inference.units import bits_per_character, perplexity
 from makemore.training.schedule import Schedule
 from makemore.views.show import View
 
@@ -164,10 +165,13 @@ class Results(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
         if pl_module.vocabulary.level is Level.word:
-            parts = {"dev": data.dataset.dev, "test": data.dataset.test}
-            for (name, windows), characters in zip(parts.items(), data.dataset.characters[1:], strict=True):
-                if f"{name}_loss" in losses:
-                    losses |= compare_with_characters(name, losses[f"{name}_loss"], len(windows), characters)
+            _, *characters = data.dataset.characters
+            for name, count in zip(("dev", "test"), characters, strict=True):
+                loss = losses.get(f"{name}_loss")
+                if loss is not None:
+                    losses[f"{name}_perplexity"] = perplexity(loss)
+                    tokens = len(getattr(data.dataset, name))
+                    losses[f"{name}_bits_per_character"] = bits_per_character(loss, tokens, count)
         rows = len(data.dataset.train)
         examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
         self.metrics = losses | {
@@ -186,9 +190,3 @@ class Results(L.Callback):
             for name, each in self.metrics.items()
         }
         return json.dumps(plain, indent=2) + "\n"
-
-
-def compare_with_characters(name: str, loss: float, tokens: int, characters: int) -> dict[str, float]:
-    """The loss of a model of words in units that compare with those of other models."""
-    bits = bits_per_character(loss, tokens, characters)
-    return {f"{name}_perplexity": perplexity(loss), f"{name}_bits_per_character": bits}

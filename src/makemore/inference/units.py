@@ -1,0 +1,15 @@
+"""A loss in nats per token, in units that compare with those of models with other tokens."""
+
+import math
+
+LARGEST_LOSS = 700  # whose perplexity a float64 holds
+
+
+def perplexity(loss: float) -> float:
+    """How many equally likely tokens a loss in nats per token stands for."""
+    return math.exp(loss) if loss < LARGEST_LOSS else math.inf
+
+
+def bits_per_character(loss: float, tokens: int, characters: int) -> float:
+    """A loss in nats per token, spread over the text: comparable between models of characters and of words."""
+    return loss * tokens / characters / math.log(2)

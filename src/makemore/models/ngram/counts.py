@@ -212,14 +212,14 @@ def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
     so that none is certain.
     """
     contexts, targets = dev.gather(torch.arange(len(dev)))  # (N, block_size), (N,)
-    nodes, pairs = lookup(model, contexts), sorted_pairs(model)
+    nodes = lookup(model, contexts)  # (N, block_size + 1)
     bins = total.clamp(min=1).log2().floor().long()  # (nodes,)
     backoff = torch.ones_like(total)  # (nodes,)
     p = total.new_full((len(dev),), 1 / int(model.V))  # (N,) by all shorter contexts
     first, last = 0, 1  # the nodes of one length of context
     for node in nodes.unbind(1):
         seen = node >= 0
-        own, below, which = find_values(model, pairs, node, targets)[seen], p[seen], bins[node[seen]]
+        own, below, which = find_values(model, node, targets)[seen], p[seen], bins[node[seen]]
         b = total.new_full((int(bins.max()) + 1,), 0.5)
         seen_in = torch.bincount(which, minlength=len(b))
         for _ in range(ROUNDS):
@@ -283,24 +283,28 @@ def probabilities(model: Model, contexts: Tensor) -> Tensor:
     return p
 
 
-def target_probabilities(model: Model, pairs: Tensor, contexts: Tensor, targets: Tensor) -> Tensor:
-    """The probability of each target (B,) alone, with the `sorted_pairs`. (B, block_size) -> (B,) float64"""
+def target_probabilities(model: Model, contexts: Tensor, targets: Tensor) -> Tensor:
+    """The probability of each target (B,) alone. (B, block_size) -> (B,) float64"""
     p = model.values.new_full((len(targets),), 1 / int(model.V))
     for node in lookup(model, contexts).unbind(1):
-        p = find_values(model, pairs, node, targets) + torch.where(node >= 0, model.backoff[node.clamp(min=0)], 1) * p
+        p = find_values(model, node, targets) + torch.where(node >= 0, model.backoff[node.clamp(min=0)], 1) * p
     return p
 
 
-def sorted_pairs(model: Model) -> Tensor:
-    """A number for each pair of a node and a target, in increasing order. (pairs,) int64"""
-    return torch.repeat_interleave(model.starts.diff()) * model.V + model.targets
+def find_values(model: Model, nodes: Tensor, targets: Tensor) -> Tensor:
+    """The a of each target (N,) after the contexts of these nodes, 0 where it was not seen. (N,) -> (N,) float64
 
-
-def find_values(model: Model, pairs: Tensor, nodes: Tensor, targets: Tensor) -> Tensor:
-    """The a of each target (N,) after the contexts of these nodes, 0 where it was not seen. (N,) -> (N,) float64"""
-    wanted = nodes * model.V + targets  # (N,) negative for node -1, but that of target V - 1
-    at = torch.searchsorted(pairs, wanted).clamp_(max=len(pairs) - 1)
-    return model.values[at] * ((pairs[at] == wanted) & (nodes >= 0))
+    By halving, for all at once, the range in which a node's targets may hold the one that is looked for.
+    """
+    known, last = nodes.clamp(min=0), len(model.targets) - 1
+    low, end = model.starts[known], model.starts[known + 1]  # (N,) each
+    high = end
+    for _ in range(int((end - low).max()).bit_length()):
+        middle = (low + high) // 2
+        below = (low < high) & (model.targets[middle.clamp(max=last)] < targets)
+        low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
+    place = low.clamp(max=last)
+    return model.values[place] * ((nodes >= 0) & (low < end) & (model.targets[place] == targets))
 
 
 def lookup(model: Model, contexts: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """`model=ngram`: counts of n-grams with smoothing. The mathematics is in `counts.py`."""
 
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,15 +33,10 @@ class Model(LanguageModel):
         fitted = counts.fit(data.train, self.vocabulary, c.smoothing, k=c.k, discount=c.discount, dev=data.dev)
         for name, tensor in fitted._asdict().items():
             setattr(self, name, tensor)
-        self.__dict__.pop("_pairs", None)
 
     def losses(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The cross-entropy of each example, without the probabilities of other tokens. (B,) float64"""
-        return counts.target_probabilities(self.counts, self._pairs, contexts, targets).log_().neg_()
-
-    @cached_property
-    def _pairs(self) -> Tensor:
-        return counts.sorted_pairs(self.counts)
+        return counts.target_probabilities(self.counts, contexts, targets).log_().neg_()
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Log-probabilities of the next token. (B, block_size) -> (B, vocabulary)"""
@@ -62,4 +56,3 @@ class Model(LanguageModel):
         """Before loading: how many n-grams there are is known only from the state."""
         for name in counts.Model._fields:
             setattr(self, name, torch.empty_like(state[prefix + name]))
-        self.__dict__.pop("_pairs", None)

@@ -4,7 +4,7 @@
 
 trains every row on the first 800,000 words, chooses by the next 200,000, and measures the rest once, for each of
 `--seeds`; writes results/bengio.json, and the table between the marks in docs/words.md. The paper's own text, which had
-1,181,041 words, cannot be rebuilt, so what compares are the ratios to Kneser-Ney of order 5.
+1,181,041 words, cannot be rebuilt, so compare the ratios to Kneser-Ney of order 5.
 `--systems MLP9 MLP10` measures only these, and what they are compared with, and keeps other rows; `--runs FOLDER` keeps
 the runs, and the same command then goes on where it was interrupted. Arguments after -- are for every train.py, as
 trainer.precision=bf16 is where the processor has it.
@@ -13,18 +13,13 @@ n, h, m and `direct` are as in the paper: words, those of the context and the on
 word; direct connections. `mix` is the mean of the network's and the interpolated trigram's probabilities.
 """
 
-import argparse
-import contextlib
-import json
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import measuring
 from benchmarks.leaderboard import train
 
-RESULTS = measuring.RESULTS / "bengio.json"
 PAGE = measuring.ROOT / "docs" / "words.md"
 BEGIN, END = "<!-- table 1: python -m benchmarks.bengio -->", "<!-- end of table 1 -->"
 BASE = "Kneser-Ney, n = 5"
@@ -77,20 +72,21 @@ def complete(names: list[str]) -> list[str]:
     return [name for name in SYSTEMS if name in needed]
 
 
-def measure(names: list[str], seeds: list[int], more: list[str], runs: Path, rows: dict[str, Any]) -> None:
+def measure(names: list[str], seeds: list[int], given: list[str], runs: Path, rows: dict[str, Any]) -> None:
     """Trains rows for every seed and keeps their metrics. What does not depend on chance is fitted once."""
     for seed in seeds:
         for name in complete(names):
             system = SYSTEMS[name]
             if system.arguments and seed != seeds[0]:
                 continue
-            arguments = [*system.command(), f"seed={seed}", "callbacks=none", *more]
+            arguments = [*system.command(), f"seed={seed}", "callbacks=none", *given]
             if system.network:
                 members = runs / f"{system.network}-{seed}", runs / f"trigram-{seeds[0]}"
                 arguments.append(f"model.members=[{members[0]},{members[1]}]")
             folder = runs / f"{'trigram' if name == TRIGRAM else name.replace(', n = ', '-')}-{seed}"
             metrics = train(arguments, folder)
-            rows.setdefault(name, {})[str(seed)] = metrics
+            seen = {} if system.arguments else rows.get(name, {})
+            rows[name] = {**seen, str(seed): metrics}
             print(
                 f"{name:22} seed {seed}   dev {metrics['dev_perplexity']:.1f}   "
                 f"test {metrics['test_perplexity']:.1f}   {metrics['fit_seconds']:.0f} s",
@@ -114,12 +110,13 @@ def table(rows: dict[str, Any]) -> str:
         if name not in rows:
             continue
         sizes = ["", "", ""] if s.arguments else [str(s.h), str(s.m), "yes" if s.direct else "no"]
+        parts = [name, s.network, TRIGRAM] if s.network else [name]
         tests = [metrics["test_perplexity"] for metrics in rows[name].values()]
         spread = f" ± {statistics.stdev(tests):.1f}" if len(tests) > 1 else ""
         cells = [
             *(name, str(s.n), *sizes, "" if s.arguments else "yes" if s.network else "no"),
             f"{mean(rows, name, 'parameters'):,.0f}",
-            f"{sum(mean(rows, each, 'fit_seconds') for each in (name, s.network) if each):.0f}",
+            f"{sum(mean(rows, each, 'fit_seconds') for each in parts):.0f}",
             f"{mean(rows, name, 'dev_perplexity'):.1f}",
             f"{mean(rows, name, 'test_perplexity'):.1f}{spread}",
             *(str(len(tests)), f"{mean(rows, name, 'test_perplexity') / base:.3f}"),
@@ -131,20 +128,20 @@ def table(rows: dict[str, Any]) -> str:
 
 def main() -> None:
     """Trains, keeps and writes."""
-    arguments = argparse.ArgumentParser(description="table 1 of Bengio et al. (2003)")
-    arguments.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="all if left out")
+    settings = "data.path=brown.zip trainer.precision=bf16, or whatever else train.py takes"
+    arguments = measuring.table_arguments("table 1 of Bengio et al. (2003)", SYSTEMS, settings)
     arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
-    arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
-    arguments.add_argument("more", nargs="*", help="for every train.py: data.path=brown.zip trainer.precision=bf16")
     options = arguments.parse_args()
-    rows: dict[str, Any] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    rows: dict[str, Any] = measuring.kept("bengio")
+    if options.table and not rows:
+        arguments.error("there are no results yet; leave out --table")
     if not options.table:
-        with contextlib.nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as folder:
-            measure(options.systems, options.seeds, options.more, Path(folder).resolve(), rows)
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+        given = measuring.shown(options.settings)
+        if rows.get("settings") != given:  # rows of other settings do not go into the same table
+            rows = {"settings": given}
+        with measuring.runs_folder(options.runs) as folder:
+            measure(options.systems, options.seeds, options.settings, Path(folder).resolve(), rows)
+    measuring.insert(PAGE, BEGIN, table(rows), END)
     print("written: benchmarks/results/bengio.json, docs/words.md")
 
 

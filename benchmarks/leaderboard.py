@@ -12,19 +12,15 @@ interrupted; `--table` only writes the table and the figure again.
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
-import argparse
-import contextlib
 import json
 import math
 import re
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import measuring
 from makemore.files import METRICS
 
-RESULTS = measuring.RESULTS / "leaderboard.json"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
 
 
@@ -171,36 +167,23 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def write(rows: dict[str, Any]) -> None:
-    """Puts the table between its marks in README.md."""
-    readme = measuring.ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    readme.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Trains, keeps and writes."""
-    arguments = argparse.ArgumentParser(description="every system on the same split")
     choices = {key(system.name): system for system in SYSTEMS}
-    arguments.add_argument("--systems", nargs="+", choices=choices, default=list(choices), help="all if left out")
-    arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
-    arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
-    arguments.add_argument("data", nargs="*", help="the data, as train.py takes it")
+    arguments = measuring.table_arguments("every system on the same split", choices, "the data, as train.py takes it")
     options = arguments.parse_args()
-    rows: dict[str, Any] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    rows: dict[str, Any] = measuring.kept("leaderboard")
     if not options.table:
         chosen = [system for name, system in choices.items() if name in options.systems]
         missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
         if missing:
             arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
-        data = measuring.shown(options.data)
+        data = measuring.shown(options.settings)
         if rows.get("data") != data:  # rows of other data do not go into the same table
             rows = {"data": data}
-        with contextlib.nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as folder:
-            measure(chosen, options.data, Path(folder).resolve(), rows)
-    write(rows)
+        with measuring.runs_folder(options.runs) as folder:
+            measure(chosen, options.settings, Path(folder).resolve(), rows)
+    measuring.insert(measuring.ROOT / "README.md", BEGIN, table(rows), END)
     draw(rows, measuring.ROOT / "docs" / "quality.png")
     print("written: benchmarks/results/leaderboard.json, README.md, docs/quality.png")
 

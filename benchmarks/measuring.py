@@ -1,11 +1,14 @@
 """What the benchmarks share: timing, the machine's name for a table's foot, and where results are kept."""
 
+import argparse
+import contextlib
 import json
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,35 @@ def keep(name: str, rows: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine(), "rows": rows}, indent=2)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def kept(name: str) -> Any:
+    """What `results/NAME.json` has; nothing if it is not there."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+
+
+def insert(path: Path, begin: str, table: str, end: str) -> None:
+    """Puts a table between its marks in a Markdown file."""
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def table_arguments(description: str, systems: Iterable[str], settings: str) -> argparse.ArgumentParser:
+    """What the commands take that train systems and make a table of them: `settings` after --, for every train.py."""
+    systems = list(systems)
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--systems", nargs="+", choices=systems, default=systems, help="all if left out")
+    arguments.add_argument("--table", action="store_true", help="write the table from the kept results")
+    arguments.add_argument("--runs", help="keep the runs in this folder, and train none again that has finished there")
+    arguments.add_argument("settings", nargs="*", help=settings)
+    return arguments
+
+
+def runs_folder(given: str | None) -> contextlib.AbstractContextManager[str]:
+    """The folder that is given, or a temporary one."""
+    return contextlib.nullcontext(given) if given else tempfile.TemporaryDirectory()
 
 
 def shown(data: list[str]) -> str:

@@ -48,7 +48,7 @@ def sample(nodes: DictConfig) -> None:
             max_length=settings.max_length,
             novel=settings.novel,
         ):
-            shown = sampling.print_lines(model, name)
+            shown = sampling.format_sample(model, name)
             print(f"{shown} *" if known and settings.mark_known else shown)
             printed += 1
         if printed < settings.n:

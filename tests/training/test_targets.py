@@ -78,10 +78,14 @@ def test_an_optimizer_that_does_not_take_its_keys_is_refused(train: Train, few_n
         train("data=text", f"data.path={few_names}", "optimizer._target_=torch.optim.RMSprop", *QUIET)
 
 
-def test_early_stopping_ends_a_run_that_no_longer_improves(train: Train, few_names: Path) -> None:
+def test_early_stopping_ends_a_run_that_no_longer_improves_and_says_so(
+    train: Train, few_names: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     settings = ("data=text", f"data.path={few_names}", "steps=400", "eval_every=10", "logger=none")
     run = train(*settings, "schedule=constant", "schedule.lr=1e-9", "callbacks=early_stopping")
     assert run.metrics["steps"] < 400 and run.metrics["status"] == "finished"
+    assert f"{run.metrics['steps']} of 400 steps" in caplog.text
     assert train(*settings, "callbacks=early_stopping").metrics["steps"] > run.metrics["steps"]
 
 

@@ -38,4 +38,4 @@ def read(path: Path) -> Iterator[str]:
         EOFError,
         RuntimeError,
     ) as error:  # the last one if it is encrypted
-        raise FileError(path, f"is no archive that can be read ({error}); name NLTK's brown.zip") from None
+        raise FileError(path, f"cannot be read as an archive ({error}); name NLTK's brown.zip") from None

@@ -93,7 +93,7 @@ def identify(path: Path, cache: Path) -> str:
 def make(folder: Path, paths: Sequence[Path], data: DataConfig) -> None:
     """Prepares a text in files; their folder appears when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f"{UNFINISHED}*"):  # by a process that was killed
+    for left in folder.parent.glob(f"{UNFINISHED}*"):  # left by a process that was killed
         if time.time() - left.stat().st_mtime > LONG:
             shutil.rmtree(left, ignore_errors=True)
     beside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
@@ -153,6 +153,6 @@ def load(folder: Path, path: Path) -> Documents | None:
             characters=tuple(description["characters"]),
         )
     except Exception as error:  # NumPy raises many kinds for a damaged header
-        print(f"{folder} is damaged ({type(error).__name__}: {error}); it is made anew", flush=True)
+        print(f"{folder} is damaged ({type(error).__name__}: {error}); preparing it again", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         return None

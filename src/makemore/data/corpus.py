@@ -30,11 +30,15 @@ def locate(data: DataConfig) -> list[Path]:
     if data.path is not None:
         given = [path for path in (data.path, data.dev_path, data.test_path) if path is not None]
         paths = [Path(os.path.expanduser(path)) for path in given]  # noqa: PTH111 (Path's raises where there is no such user)
-        if data.source is Source.brown and paths[0].suffix != ".zip":
+        if data.source is Source.brown and not is_archive(paths[0]):
             raise UserError(f"data=brown data.path={data.path} must be NLTK's brown.zip; data=text reads other texts")
         return paths
     url, digest = DOWNLOADS[data.source]
     return [download(data.source, url, digest)]
+
+
+def is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def download(source: Source, url: str, digest: str) -> Path:
@@ -123,7 +127,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
     UserError if the file is unusable.
     """
     check(path)
-    if path.suffix == ".zip":
+    if is_archive(path):
         yield from brown.read(path)
         return
     rest: list[str] = []

@@ -155,7 +155,7 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
             raise UserError(f"words=[{word}]: {error}") from None
         contexts, targets = windows.gather(torch.arange(len(windows)))  # (tokens, block_size), (tokens,)
         losses = F.cross_entropy(trained.logits(contexts), targets, reduction="none").double()  # (tokens,)
-        # A loss is that of the token the model sees, which for an unknown one is `<unk>`.
+        # A loss belongs to the token that the model sees: `<unk>` for one that it does not know.
         seen = [trained.vocabulary.tokens[i] for i in targets.tolist()]
         shown = [
             t if s in (t, trained.vocabulary.tokens[0]) else f"{t} as {s}" for t, s in zip(tokens, seen, strict=False)

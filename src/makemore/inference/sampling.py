@@ -74,8 +74,8 @@ def sample(
                 yield name if model.level is Level.char else space_words(name), known
 
 
-def print_lines(model: TrainedModel, name: str) -> str:
-    """A name in a line, or a piece of a running text with its own line breaks and a rule below; safe to print."""
+def format_sample(model: TrainedModel, name: str) -> str:
+    """A name on one line; a sample of running text with its line breaks and a rule below it. Safe to print."""
     if model.layout is Layout.lines:
         return make_printable(name)
     return "\n".join([*map(make_printable, name.split("\n")), RULE])

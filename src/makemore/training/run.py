@@ -217,3 +217,5 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, stat
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
             raise UserError(f"callbacks: {error}") from error
         raise
+    if module.status is Status.finished and module.steps_taken < module.steps:
+        log.info(f"a callback ended the run after {module.steps_taken:,} of {module.steps:,} steps")

@@ -50,4 +50,4 @@ class Samples(L.Callback):
 
     def _draw(self, model: TrainedModel) -> list[str]:
         drawn = sampling.sample(model, self.n, generator(self.seed, Stream.sampling))
-        return [sampling.print_lines(model, name) for name, _ in drawn]
+        return [sampling.format_sample(model, name) for name, _ in drawn]

@@ -204,7 +204,7 @@ def add_up(level: Level, keys: Tensor, vocabulary: int) -> Level:
 
 
 def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
-    """The b of each node of a model that holds relative frequencies, so that dev is likeliest. (nodes,) float64
+    """The b of each node that makes dev most likely, for a model of relative frequencies. (nodes,) float64
 
     From short contexts to long, each with what is below it fixed. `total` (nodes,) are the contexts' counts. One b for
     each power of two of these is found by expectation-maximization: its new value is the mean share that the shorter

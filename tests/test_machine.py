@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +32,24 @@ def test_how_threads_wait_is_the_environments_to_say(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv(machine.WAITING)
     machine.let_threads_sleep()
     assert int(os.environ[machine.TURNS]) > 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library can be told")
+def test_memory_that_was_freed_is_used_again_without_new_pages() -> None:
+    script = """if True:
+        import resource, torch
+        from makemore import machine
+        from makemore.models.mlp import formulas
+        from makemore.models.mlp.config import Init
+
+        machine.reuse_freed_memory()
+        p = formulas.initial(2**14, 4, 30, 100, Init.kaiming, torch.Generator().manual_seed(1))
+        out = formulas.Parameters(*map(torch.empty_like, p))
+        contexts = torch.arange(256 * 4).view(256, 4)
+        for _ in range(20):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            formulas.loss_and_gradients(p, contexts, contexts[:, 0], out)  # logits of 16 MiB, several times
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+    assert faults < 2**24 // os.sysconf("SC_PAGE_SIZE")  # fewer than the pages of one such tensor

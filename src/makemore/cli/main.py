@@ -33,6 +33,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     HYDRA_FULL_ERROR=1 in the environment shows every traceback. With `sweeps`, `-m` makes sense and ends with a report.
     """
     machine.let_threads_sleep()
+    machine.reuse_freed_memory()
     hydra_fixes.accept_lazy_help()
     hydra_fixes.share_config_store()
     hydra_fixes.compose_choices_once()

@@ -17,7 +17,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import Logger
 
-from makemore import files
+from makemore import files, machine
 from makemore.config.schema import Accelerator, Layout, TrainConfig
 from makemore.config.status import Status
 from makemore.data.cache import read_documents
@@ -59,6 +59,7 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     """
     started = time.perf_counter()
     silence()
+    machine.reuse_freed_memory()  # again, because launchers run this in processes of their own
     callbacks = build_all("callbacks", config.callbacks, run_folder, L.Callback)
     for callback in callbacks:
         if hasattr(callback, "check"):

@@ -23,7 +23,7 @@ from makemore import machine
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
 from makemore.models.mlp.config import Init
-from makemore.sweeps import pool
+from makemore.training import processes
 
 GRID = {"model.emb_dim": (2, 10, 30), "model.hidden": (100, 300), "data.block_size": (3, 5, 8)}
 
@@ -66,8 +66,8 @@ def plain_python(count: int = 10_000_000) -> None:
 def gain(work: Callable[[], None]) -> float:
     """How many times as much one process a core does, in the same time, as one process."""
     cores = machine.cores()
-    one = measuring.seconds(lambda: list(pool.run_all([work], 1)))
-    all_ = measuring.seconds(lambda: list(pool.run_all([work] * cores, cores)))
+    one = measuring.seconds(lambda: list(processes.run_all([work], 1)))
+    all_ = measuring.seconds(lambda: list(processes.run_all([work] * cores, cores)))
     return cores * one / all_
 
 

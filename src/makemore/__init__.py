@@ -9,9 +9,9 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     inference: units, spacing, sampling, evaluation, comparison, neighbours
     views: style, show, loss, embedding, heat_map, samples, neighbours, saturation, update_ratio, scales
     views: context_table, lr_range
-    training: schedule, targets, distillation, steps, execution, memory, hyperparameters, saving, module
-    training: callbacks, report, start_from, run
-    sweeps: folder, pool, progress, command, job, table, figures, report
+    training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
+    training: module, callbacks, report, start_from, run
+    sweeps: folder, progress, command, job, table, figures, report
     cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and

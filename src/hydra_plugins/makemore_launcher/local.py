@@ -19,8 +19,8 @@ from makemore.cli.mistakes import explain_builtin
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
 from makemore.errors import Refusal, UserError
-from makemore.sweeps import pool
 from makemore.sweeps.job import leave_error
+from makemore.training import processes
 
 
 class LocalLauncher(JobLauncher):
@@ -55,7 +55,7 @@ class LocalLauncher(JobLauncher):
         # With fewer runs than cores, each has several.
         threads = min(machine.most_threads(), max(1, machine.cores() // max(1, min(at_a_time, len(order)))))
         calls = [functools.partial(self._run, job.nodes, threads) for job in order]
-        for number, loss, error in pool.run_all(calls, at_a_time, waiting):
+        for number, loss, error in processes.run_all(calls, at_a_time, waiting):
             job = order[number]
             if error is not None and error != Status.interrupted:
                 leave_error(job.folder, error, job.overrides)
@@ -65,7 +65,7 @@ class LocalLauncher(JobLauncher):
         trainer = self.config.trainer
         if self.n_jobs is not None or trainer.accelerator is Accelerator.gpu:
             return self.n_jobs or 1
-        return max(1, machine.cores() // max(1, int(trainer.threads or 1)))
+        return max(1, machine.cores() // (int(trainer.threads or 1) * int(trainer.processes)))
 
     def _run(self, config: DictConfig, threads: int) -> Any:
         os.environ[machine.THREADS] = str(threads)

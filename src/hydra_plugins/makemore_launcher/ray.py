@@ -20,7 +20,7 @@ from makemore.cli.run_folder import without_hydra
 from makemore.errors import Refusal, UserError
 from makemore.sweeps.folder import COMMAND
 from makemore.sweeps.job import find_loss, leave_error, set_aside
-from makemore.sweeps.pool import PATIENCE, STOPPING
+from makemore.training.processes import PATIENCE, STOPPING
 
 # Seconds that interrupted runs have to evaluate and save.
 LAST_SECONDS = 60.0

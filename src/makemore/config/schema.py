@@ -174,8 +174,9 @@ class TrainerConfig:
     threads: int | None = number(at_least=1, at_most=1024)
     progress_bar: bool = MISSING
     save_every: float = number(at_least=0)
-    # With a default, because runs from before this key lack it.
+    # With defaults, because runs from before these keys lack them.
     precision: Precision = Precision.float32
+    processes: int = field(default=1, metadata={"at_least": 1, "at_most": 1024})
 
 
 @dataclass

@@ -13,11 +13,12 @@ from makemore.data.windows import Windows
 class WindowDataModule(L.LightningDataModule):
     """Serves the train, dev and test examples of a run; `deal` sets how many minibatches it takes at a time."""
 
-    def __init__(self, config: DataConfig, *, block_size: int, seed: int) -> None:
+    def __init__(self, config: DataConfig, *, block_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
         super().__init__()
         self.config = config
         self.block_size = block_size
         self.seed = seed
+        self.rank, self.ranks = rank, ranks  # this process, and how many share the examples
         self.dataset: Dataset  # after `setup`
         self._state: dict[str, torch.Tensor] = {}
         self.deal([1], "cpu")
@@ -33,7 +34,9 @@ class WindowDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Minibatches:
         windows, c = self.dataset.train.to(self._device), self.config
-        self._minibatches = Minibatches(windows, c.batch_size, c.replacement, self._counts, self.seed, self._per_step)
+        self._minibatches = Minibatches(
+            windows, c.batch_size, c.replacement, self._counts, self.seed, self._per_step, self.rank, self.ranks
+        )
         if self._state:
             self._minibatches.load_state_dict(self._state)
         return self._minibatches
@@ -49,4 +52,4 @@ class WindowDataModule(L.LightningDataModule):
         return self.evaluation(self.dataset.dev)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
-        return EvaluationBatches(windows.to(self._device))
+        return EvaluationBatches(windows.to(self._device), self.rank, self.ranks)

@@ -33,7 +33,7 @@ class Minibatches:
     """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
 
     For a model that takes S minibatches in a step, their rows follow each other: (K, S * B, block_size), (K, S * B).
-    What is drawn depends on the seed alone, never on K or the device.
+    What is drawn depends on the seed alone, never on K, the device or the number of processes.
     """
 
     windows: Windows
@@ -44,6 +44,8 @@ class Minibatches:
     counts: Counts  # K of each item
     seed: int
     per_step: int = 1  # S; each has shuffled epochs of its own
+    rank: int = 0  # of `ranks` processes that share each minibatch: this one takes the rows rank, rank + ranks, ...
+    ranks: int = 1
 
     def __post_init__(self) -> None:
         self._generator = generator(self.seed, Stream.minibatches)
@@ -62,7 +64,8 @@ class Minibatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for count in self.counts:
-            yield Batch(*self.windows.gather(self._draw(count)))
+            drawn = self._draw(count).view(count, self.per_step, -1)[..., self.rank :: self.ranks]
+            yield Batch(*self.windows.gather(drawn.flatten(1)))
 
     def _draw(self, count: int) -> Tensor:
         """The example numbers of the minibatches of the next `count` steps. (count, S * B)"""
@@ -83,10 +86,11 @@ class Minibatches:
 
 
 class EvaluationBatches:
-    """Every example of a split once, in order: contexts (B, block_size), targets (B,)."""
+    """Every example of a split once, in order: contexts (B, block_size), targets (B,); or one process's share."""
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, rank: int = 0, ranks: int = 1) -> None:
         self.windows = windows
+        self.rank, self.ranks = rank, ranks
         self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // windows.block_size))
 
     def __len__(self) -> int:
@@ -94,5 +98,6 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for first in range(0, len(self.windows), self.rows):
-            examples = torch.arange(first, min(first + self.rows, len(self.windows)))  # (B,)
+            last = min(first + self.rows, len(self.windows))
+            examples = torch.arange(first, last)[self.rank :: self.ranks]  # (B,)
             yield Batch(*self.windows.gather(examples))

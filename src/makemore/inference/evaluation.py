@@ -39,12 +39,18 @@ def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
 
 
 def mean_loss(model: LanguageModel, batches: Iterable[Batch]) -> float:
-    """Mean cross-entropy over all examples; the sums of batches are added in float64."""
+    """Mean cross-entropy over all examples."""
+    total, count = add_losses(model, batches)
+    return total / count
+
+
+def add_losses(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
+    """The sum of the cross-entropy of all examples, added in float64, and how many there are."""
     total, count = 0.0, 0
     for batch in batches:
         total += sum_losses(model, batch).item()
         count += len(batch.targets)
-    return total / count
+    return total, count
 
 
 def measure_documents(trained: TrainedModel, data: DataConfig | None) -> list[dict[str, Any]]:

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from makemore.config.schema import Level
 from makemore.config.status import Status
 from makemore.data.windows import Windows
-from makemore.inference.evaluation import mean_loss
+from makemore.inference.evaluation import add_losses
 from makemore.inference.units import bits_per_character, perplexity
+from makemore.training import parallel
 from makemore.training.schedule import Schedule
 from makemore.views.show import View
 
@@ -153,7 +154,8 @@ class Results(L.Callback):
         def measure(windows: Windows) -> float:
             if pl_module.status is Status.diverged:  # then the weights are whatever the last steps made of them
                 return math.nan
-            return mean_loss(pl_module.model, data.evaluation(windows))
+            total, count = parallel.add_up(*add_losses(pl_module.model, data.evaluation(windows)))
+            return total / count
 
         losses = {
             "train_loss": measure(data.dataset.train),

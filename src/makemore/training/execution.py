@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from makemore import machine
-from makemore.config.schema import Accelerator, Precision, TrainConfig
+from makemore.config.schema import Accelerator, Precision, TrainConfig, TrainerConfig
 from makemore.data.minibatches import CHUNK_BUDGET
 from makemore.errors import UserError
 from makemore.models import registry
@@ -33,11 +33,13 @@ class Execution:
     threads: int  # of PyTorch
     form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
     steps_per_execution: int  # the most optimizer steps in one call
+    processes: int = 1
     why: str = field(default="", compare=False)  # the size that decided, in words
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        where = f"{self.accelerator.value.upper()}, {threads}"
+        processes = f"{self.processes} processes, each with " if self.processes > 1 else ""
+        where = f"{self.accelerator.value.upper()}, {processes}{threads}"
         steps = "1 step" if self.steps_per_execution == 1 else f"{self.steps_per_execution:,} steps"
         return f"{where}, {self.form}, {steps} in a call ({self.why})" if self.form else where
 
@@ -86,10 +88,16 @@ def plan_calls(config: TrainConfig, steps_per_execution: int, start: int = 0) ->
     return Calls(start, 1 if config.model.fitted else config.steps, evaluation_interval(config), steps_per_execution)
 
 
-def require_gpu(accelerator: Accelerator) -> None:
-    """Raises UserError if a GPU is asked for and there is none."""
-    if accelerator is Accelerator.gpu and not torch.cuda.is_available():
-        raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
+def has_gpus(trainer: TrainerConfig) -> bool:
+    """Whether there is a GPU for each process."""
+    return torch.cuda.is_available() and (trainer.processes == 1 or torch.cuda.device_count() >= trainer.processes)
+
+
+def require_gpu(trainer: TrainerConfig) -> None:
+    """Raises UserError if GPUs are asked for, and are not there."""
+    if trainer.accelerator is Accelerator.gpu and not has_gpus(trainer):
+        lacking = "no CUDA GPU" if trainer.processes == 1 else f"fewer than trainer.processes={trainer.processes} GPUs"
+        raise UserError(f"trainer=gpu: PyTorch finds {lacking} on this machine; use trainer=cpu")
 
 
 def has_bfloat16(*, on_gpu: bool) -> bool:
@@ -115,19 +123,20 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     accelerator = config.trainer.accelerator
     if accelerator is Accelerator.gpu and model.cpu_only:
         raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"trainer=gpu: {model.cpu_only}")
-    require_gpu(accelerator)
+    require_gpu(config.trainer)
     if config.model.fitted:
         return Execution(Accelerator.cpu, config.trainer.threads or 1, "", 1)
     operations = max(1, model.operations(rows))
     on_gpu = accelerator is Accelerator.gpu
     if accelerator is Accelerator.auto:
-        on_gpu = operations >= GPU_FROM and not model.cpu_only and torch.cuda.is_available()
+        on_gpu = operations >= GPU_FROM and not model.cpu_only and has_gpus(config.trainer)
     if config.trainer.precision is Precision.bf16:
         if not has_bfloat16(on_gpu=on_gpu):
             where = "GPU" if on_gpu else "processor"
             raise UserError(f"trainer.precision=bf16: this {where} cannot multiply in bfloat16; use float32")
         model.products = torch.bfloat16
-    threads = config.trainer.threads or (1 if on_gpu else choose_threads(operations, machine.most_threads()))
+    cores = max(1, machine.most_threads() // config.trainer.processes)
+    threads = config.trainer.threads or (1 if on_gpu else choose_threads(operations, cores))
     form = model.choose_form(rows, on_gpu, threads)
     if model.products is not None:
         form += " with bfloat16 products"
@@ -135,7 +144,8 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     affordable = max(1, CHUNK_BUDGET // (model.minibatches_per_step * rows * model.block_size))
     steps = min(config.steps_per_execution or fastest, affordable)
     why = f"{in_words(operations)} operations a step"
-    return Execution(Accelerator.gpu if on_gpu else Accelerator.cpu, threads, form, steps, why)
+    chosen = Accelerator.gpu if on_gpu else Accelerator.cpu
+    return Execution(chosen, threads, form, steps, config.trainer.processes, why)
 
 
 def in_words(operations: int) -> str:

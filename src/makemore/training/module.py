@@ -16,6 +16,7 @@ from makemore.inference.evaluation import sum_losses
 from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
+from makemore.training import parallel
 from makemore.training.distillation import Teacher
 from makemore.training.execution import evaluation_interval
 from makemore.training.hyperparameters import describe_run
@@ -70,7 +71,7 @@ class LanguageModule(L.LightningModule):
         checkpoint[KEY] = checkpoint.get(KEY, {}) | {
             "steps_taken": self.steps_taken,
             "dev_losses": self.dev_losses,
-            "dropout": self._generator.states,
+            "dropouts": parallel.gather(self._generator.states),  # of each process
             # Sums over rows are rounded differently if more threads, or fewer, share them.
             "threads": torch.get_num_threads(),
             "known": self.data.known,
@@ -80,13 +81,13 @@ class LanguageModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_taken = checkpoint[KEY]["steps_taken"]
         self.dev_losses = checkpoint[KEY]["dev_losses"]
-        self._dropout_states = checkpoint[KEY]["dropout"]
+        self._dropout_states = checkpoint[KEY]["dropouts"][self.global_rank]
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
         return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
-        self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout), self.device)
+        self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout) + self.global_rank, self.device)
         if self._dropout_states is not None:
             self._generator.states = self._dropout_states
             self._count_steps(self.steps_taken)
@@ -110,6 +111,7 @@ class LanguageModule(L.LightningModule):
             losses = losses[: int(losses.isfinite().int().argmin()) + 1]
         self.steps_taken += len(losses)
         self._count_steps(len(losses))
+        self.interrupted = parallel.agree(self.interrupted)
         if self.status is Status.finished and self.interrupted and self.steps_taken < self.steps:
             self.status = Status.interrupted
         if self.steps_taken == self.steps or self.status is not Status.finished:
@@ -133,7 +135,8 @@ class LanguageModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`."""
-        dev_loss = math.nan if self.status is Status.diverged else self._dev_sum / self._dev_count
+        total, count = parallel.add_up(self._dev_sum, self._dev_count)
+        dev_loss = math.nan if self.status is Status.diverged else total / count
         self.dev_losses[self.steps_taken] = dev_loss
         self.log("dev_loss", dev_loss, logger=False)
         for logger in self.loggers:

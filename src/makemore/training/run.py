@@ -32,6 +32,7 @@ from makemore.training import execution
 from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
+from makemore.training.parallel import ALONE, Share, describe, run_together
 from makemore.training.report import report
 from makemore.training.saving import (
     KEY,
@@ -39,6 +40,7 @@ from makemore.training.saving import (
     SaveBest,
     SaveState,
     check_documents,
+    check_processes,
     go_back,
     read_state,
 )
@@ -57,20 +59,23 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         UserError: the data, the model or a value is not usable.
         Terminated: SIGTERM ended the run early; it has left everything, too.
     """
-    started = time.perf_counter()
     silence()
     machine.reuse_freed_memory()  # again, because launchers run this in processes of their own
-    callbacks = build_all("callbacks", config.callbacks, run_folder, L.Callback)
+    if config.trainer.processes == 1:
+        return take_share(config, run_folder, run_folder)
+    return run_together(partial(take_share, config, run_folder), run_folder, config.trainer.processes)
+
+
+def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share = ALONE) -> dict[str, Any]:
+    """A run, or one process's share of it, which leaves everything in the folder `into`."""
+    started = time.perf_counter()
+    callbacks = build_all("callbacks", config.callbacks, into, L.Callback)
     for callback in callbacks:
         if hasattr(callback, "check"):
             callback.check(config)
-    loggers = build_all("logger", config.logger, run_folder, Logger)
-    state = read_state(run_folder) if config.resume is not None else None
+    loggers = build_all("logger", config.logger, into, Logger) if share.rank == 0 else []
+    config, state = find_state(config, run_folder)
     steps_taken = 0 if state is None else state[KEY]["steps_taken"]
-    if state is not None:
-        # The state has the weights, and it goes on in the same number of threads.
-        threads = config.trainer.threads or state[KEY].get("threads")
-        config = replace(config, start_from=None, trainer=replace(config.trainer, threads=threads))
     own: list[L.Callback] = []
     optimizer = None
     if not config.model.fitted:
@@ -78,60 +83,71 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
         optimizer = partial(instantiate("optimizer", config.optimizer), lr=schedule(0))
         log_every = min(config.log_every, max(1, config.steps // 20))  # at least 20 points in a chart
         own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every)]
-        if config.trainer.progress_bar:
+        if config.trainer.progress_bar and share.rank == 0:
             own.append(Progress())
     with explain_lack_of_memory(config.model):
-        data = read_data(config)
+        data = read_data(config, share)
         if state is not None:
             check_documents(state, data.dataset)
         model = make_model(config, data.dataset, data.block_size)
-        rows = config.data.batch_size or len(data.dataset.train)
+        rows = (config.data.batch_size or len(data.dataset.train)) // share.of
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
-        data.deal(calls, "cuda" if chosen.accelerator is Accelerator.gpu else "cpu", model.minibatches_per_step)
+        device = f"cuda:{share.rank}" if chosen.accelerator is Accelerator.gpu else "cpu"
+        data.deal(calls, device, model.minibatches_per_step)
         module = LanguageModule(config, model, data.dataset, optimizer)
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
-        trainer = L.Trainer(
-            accelerator=chosen.accelerator.value,
-            devices=1,
-            default_root_dir=run_folder,
-            logger=loggers,
-            callbacks=[
-                results,
-                *own,
-                *callbacks,
-                Interruption(),
-                SaveBest(),
-                save_state,  # last, so that it has the state of all others
-            ],
-            plugins=[AtomicCheckpointIO()],
-            enable_checkpointing=True,
-            max_epochs=1,
-            val_check_interval=calls.per_evaluation,
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
-        with explain_failed_writes(run_folder):
-            if config.resume is not None:
+        # Figures do not count as training, so results come first; the state comes last, to have that of all others.
+        every = [results, *own, *callbacks, Interruption(), SaveBest(), save_state]
+        trainer = make_trainer(chosen, calls, share, default_root_dir=into, logger=loggers, callbacks=every)
+        with explain_failed_writes(into):
+            if config.resume is not None and share.rank == 0:
                 go_back(run_folder, loggers, state)
                 log.info(f"resuming after {steps_taken:,} steps")
             fit(trainer, module, data, None if state is None else run_folder / STATE)
             saving = save_state.seconds
             # Written last: a run that has them needs nothing more.
-            files.write_text(run_folder / METRICS, results.as_json())
+            files.write_text(into / METRICS, results.as_json())
             if module.status is Status.finished:
                 save_state.save(trainer, module)
     log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
+
+
+def find_state(config: TrainConfig, run_folder: Path) -> tuple[TrainConfig, dict[str, Any] | None]:
+    """The state that `resume` goes on from, if there is one, and the settings that go with it."""
+    state = read_state(run_folder) if config.resume is not None else None
+    if state is None:
+        return config, None
+    check_processes(state, config.trainer.processes)
+    # The state has the weights, and it goes on in the same number of threads.
+    threads = config.trainer.threads or state[KEY].get("threads")
+    return replace(config, start_from=None, trainer=replace(config.trainer, threads=threads)), state
+
+
+def make_trainer(chosen: execution.Execution, calls: execution.Calls, share: Share, **arguments: Any) -> L.Trainer:
+    """Lightning's trainer, which counts in calls."""
+    trainer = L.Trainer(
+        accelerator=chosen.accelerator.value,
+        **describe(share),
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+        max_epochs=1,
+        val_check_interval=calls.per_evaluation,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **arguments,
+    )
+    trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
+    return trainer
 
 
 @contextlib.contextmanager
@@ -159,10 +175,13 @@ def check(config: TrainConfig) -> None:
     Raises:
         UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
     """
-    execution.require_gpu(config.trainer.accelerator)
+    execution.require_gpu(config.trainer)
     with explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
-        rows = config.data.batch_size or len(documents.parts[0]) - 1
+        rows, processes = config.data.batch_size or len(documents.parts[0]) - 1, config.trainer.processes
+        if rows % processes:
+            given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
+            raise UserError(f"{given}, which trainer.processes={processes} cannot share; take a multiple of it")
         check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows)
 
 
@@ -173,13 +192,15 @@ def silence() -> None:
     for routine in (
         "Checkpoint directory .* exists and is not empty",  # by the run's configuration and log
         ".*configure_optimizers. returned .None.*",  # for a model that is fitted at once
+        ".*recommended to use `self.log\\('dev_loss'.*",  # which has been added up already
         ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on PyTorch 2.13 about its own code
     ):
         warnings.filterwarnings("ignore", routine)
 
 
-def read_data(config: TrainConfig) -> WindowDataModule:
-    data = WindowDataModule(config.data, block_size=config.model.context_length(config.data), seed=config.seed)
+def read_data(config: TrainConfig, share: Share = ALONE) -> WindowDataModule:
+    block_size = config.model.context_length(config.data)
+    data = WindowDataModule(config.data, block_size=block_size, seed=config.seed, rank=share.rank, ranks=share.of)
     data.setup()
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))

@@ -25,6 +25,7 @@ from makemore.data.dataset import Dataset
 from makemore.errors import UserError
 from makemore.files import STATE
 from makemore.models import model_file
+from makemore.training import parallel
 
 KEY = "makemore"
 # The best model from before an evaluation that only Ctrl-C caused: a resumed run does not have that evaluation.
@@ -67,7 +68,7 @@ class SaveState(Checkpoint):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         # At an evaluation its loss belongs to the state, but not the loss that is measured only because of Ctrl-C.
         due = pl_module.status is Status.interrupted or time.monotonic() - self._last >= self.every
-        if due and not pl_module.is_at_evaluation():
+        if parallel.agree(due) and not pl_module.is_at_evaluation():
             self.save(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -116,7 +117,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return state if state[KEY]["steps_taken"] >= 0 else None
+        return state if state[KEY]["steps_taken"] >= 0 and state[KEY]["dropouts"] else None
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"resume={folder}: its {STATE} is damaged, or of another version; delete it to begin the run again"
@@ -130,6 +131,13 @@ def check_documents(state: dict[str, Any], data: Dataset) -> None:
             f"{data.path} no longer holds the documents that this run began with; bring them back, or begin a new run "
             "with start_from=RUN"
         )
+
+
+def check_processes(state: dict[str, Any], processes: int) -> None:
+    """Raises UserError unless a run continues in as many processes: each has random numbers of its own."""
+    if len(state[KEY]["dropouts"]) != processes:
+        before = f"this run began with trainer.processes={len(state[KEY]['dropouts'])}"
+        raise UserError(f"trainer.processes={processes} cannot continue it: {before}; leave the key out")
 
 
 def go_back(folder: Path, loggers: Sequence[Logger], state: dict[str, Any] | None) -> None:

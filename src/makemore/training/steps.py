@@ -10,6 +10,7 @@ from makemore.data.minibatches import Batch
 from makemore.errors import UserError
 from makemore.models.base import LanguageModel
 from makemore.training.distillation import Teacher
+from makemore.training.parallel import average, average_gradients, is_shared
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -38,10 +39,10 @@ def take_steps(
     """Takes K optimizer steps, each with its rate; returns (K,) the loss before each, in nats per token.
 
     The model is in train mode, the batch holds contexts (K, B, block_size) and targets (K, B), and a teacher mixes its
-    opinion into the targets.
+    opinion into the targets. Processes that share the minibatches average gradients and losses.
     """
     plain = is_plain_sgd(optimizer)
-    if plain and teacher is None:
+    if plain and teacher is None and not is_shared():
         losses = model.descend(batch.contexts, batch.targets, rates)
         if losses is not None:
             return losses
@@ -51,8 +52,9 @@ def take_steps(
     for k, (contexts, targets, rate) in enumerate(minibatches):
         soft = None if teacher is None else teacher.mix(contexts, targets)  # (B, vocabulary)
         losses[k] = model.loss_and_gradients(contexts, targets, soft)
+        average_gradients(model)
         update(optimizer, rate)
-    return losses
+    return average(losses)
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, rate: float) -> None:

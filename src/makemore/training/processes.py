@@ -30,11 +30,15 @@ Child = tuple[int, Any, IO[bytes]]
 
 
 def run_all(
-    calls: Sequence[Callable[[], Any]], workers: int, waiting: Callable[[], None] = lambda: None
+    calls: Sequence[Callable[[], Any]],
+    workers: int,
+    waiting: Callable[[], None] = lambda: None,
+    shown: int | None = None,
 ) -> Iterator[tuple[int, Any, str | None]]:
     """Makes the calls, some at a time; a first Ctrl-C or SIGTERM interrupts those that run, a second kills them.
 
-    What they print is lost, and what they return must be picklable. `waiting` is called about once a second.
+    What they print is lost, except for the call with the number `shown`, and what they return must be picklable.
+    `waiting` is called about once a second. To leave the iteration kills those that still run.
 
     Yields:
         a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.
@@ -49,7 +53,7 @@ def run_all(
         while len(interrupts) < 2 and (running or (left and not interrupts)):
             while left and len(running) < workers and not interrupts:
                 number = left.pop(0)
-                result, child = _start(calls[number], number, interrupts)
+                result, child = _start(calls[number], number, interrupts, shown=number == shown)
                 running[result] = child
             ended = wait(list(running), timeout=PATIENCE)
             waiting()
@@ -70,24 +74,26 @@ def run_all(
         raise Terminated if interrupts[0] == signal.SIGTERM else KeyboardInterrupt
 
 
-def _start(call: Callable[[], Any], number: int, interrupts: list[int]) -> tuple[Any, Child]:
+def _start(call: Callable[[], Any], number: int, interrupts: list[int], *, shown: bool) -> tuple[Any, Child]:
     # Not the system's default, which from Python 3.14 on, and on macOS, loads everything again.
     context = multiprocessing.get_context("fork")
     output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the process has ended)
     result, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_call_in_child, args=(call, sender, output.fileno(), interrupts), daemon=True)
+    into = None if shown else output.fileno()
+    process = context.Process(target=_call_in_child, args=(call, sender, into, interrupts))
     process.start()
     sender.close()  # so that the result ends with the process
     return result, (number, process, output)
 
 
-def _call_in_child(call: Callable[[], Any], sender: Connection, output: int, interrupts: list[int]) -> None:
+def _call_in_child(call: Callable[[], Any], sender: Connection, output: int | None, interrupts: list[int]) -> None:
     os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
+    if output is not None:
+        for descriptor in (1, 2):
+            os.dup2(output, descriptor)
     try:
         if interrupts:  # since the fork
             raise KeyboardInterrupt

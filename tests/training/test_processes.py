@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from makemore.sweeps import pool
+from makemore.training import processes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -33,7 +33,7 @@ def dies() -> None:
 
 def run_all(calls: Sequence[Callable[[], Any]], workers: int) -> tuple[dict[int, Any], dict[int, str | None]]:
     values, errors = {}, {}
-    for number, value, error in pool.run_all(calls, workers):
+    for number, value, error in processes.run_all(calls, workers):
         assert number not in values
         values[number], errors[number] = value, error
     return values, errors
@@ -79,7 +79,7 @@ def test_what_a_call_returns_may_be_large() -> None:
 
 SLEEPERS = """
 import os, sys, time
-from makemore.sweeps import pool
+from makemore.training import processes
 def sleeps():
     try:
         open(sys.argv[1] + "/" + str(os.getpid()), "w")
@@ -89,7 +89,7 @@ def sleeps():
             time.sleep(60)
         return "woken"
 try:
-    for _, value, _ in pool.run_all([sleeps] * 5, workers=2):
+    for _, value, _ in processes.run_all([sleeps] * 5, workers=2):
         print(value, flush=True)
 except KeyboardInterrupt as interruption:
     print(type(interruption).__name__)
@@ -114,7 +114,7 @@ def test_a_signal_is_passed_on_once_and_the_second_ends_at_once(
     process.send_signal(number)
     if stubborn:
         assert process.stderr is not None
-        while pool.STOPPING.strip() not in process.stderr.readline():
+        while processes.STOPPING.strip() not in process.stderr.readline():
             pass
         process.send_signal(number)
     printed, _ = process.communicate(timeout=30)

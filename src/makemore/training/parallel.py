@@ -1,0 +1,159 @@
+"""One run in several processes: each takes its share of every minibatch, and all take the same step.
+
+Data parallelism as in PyTorch's DDP (Li et al., "PyTorch Distributed", 2020): gradients are averaged before each step,
+so that weights stay the same everywhere. PyTorch's wrapper averages while autograd goes backwards, once in each call of
+the model; here a call takes many steps, and their gradients may come from formulas, so they are averaged after it.
+
+The first process does what a run in one process does. The others are whole runs too, without loggers, whose folders are
+thrown away: so callbacks need not know of them, and may end a run together.
+"""
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from makemore.config.status import Status
+from makemore.errors import UserError
+from makemore.training import processes
+
+LOCALHOST = "127.0.0.1"
+# Seconds that a process keeps an error to itself: it may only be the consequence of another process's end.
+PATIENCE = 2.0
+
+
+class Averaging(DDPStrategy):
+    """Lightning's strategy for several processes, except that the model stays without PyTorch's wrapper."""
+
+    def configure_ddp(self) -> None:
+        pass
+
+
+class Share(NamedTuple):
+    """Which part of the work is this process's: every `of`-th row, from the row `rank` on."""
+
+    rank: int = 0
+    of: int = 1
+
+
+ALONE = Share()
+
+
+class Failure(NamedTuple):
+    """Why a process could not go on: a sentence for the user, or a traceback."""
+
+    text: str
+    mistake: bool
+
+
+def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, count: int) -> dict[str, Any]:
+    """Makes a run in `count` processes, the first of which writes into its folder, and returns what that one returns.
+
+    Raises:
+        UserError: a process had a mistake to tell, or was killed; then the others are killed, too.
+        KeyboardInterrupt: after Ctrl-C, when all have ended; `Terminated` after SIGTERM.
+    """
+    if not hasattr(os, "fork"):
+        raise UserError(f"trainer.processes={count} needs a system that can fork; use trainer.processes=1")
+    with socket.socket() as free:
+        free.bind((LOCALHOST, 0))
+        port = free.getsockname()[1]
+    result: dict[str, Any] = {}
+    calls = [partial(_take_share, run, folder, Share(rank, count), port) for rank in range(count)]
+    for rank, value, error in processes.run_all(calls, count, shown=0):
+        if error == Status.interrupted:
+            raise KeyboardInterrupt
+        if error is not None:
+            print(file=sys.stderr)  # after the progress line of a process that is killed
+            why = error.splitlines()[0].replace("the process", f"process {rank + 1} of {count}", 1)
+            raise UserError(f"{why}; python train.py resume={folder} goes on from the last saved state")
+        if isinstance(value, Failure):
+            raise UserError(value.text) if value.mistake else RuntimeError(f"process {rank + 1}: {value.text}")
+        if rank == 0:
+            result = value
+    return result
+
+
+def _take_share(run: Callable[[Path, Share], dict[str, Any]], folder: Path, share: Share, port: int) -> Any:
+    os.environ |= {"LOCAL_RANK": str(share.rank), "MASTER_ADDR": LOCALHOST, "MASTER_PORT": str(port)}
+    try:
+        if share.rank == 0:
+            return run(folder, share)
+        logging.disable()
+        with tempfile.TemporaryDirectory() as elsewhere:
+            run(Path(elsewhere), share)
+    except UserError as error:
+        return Failure(str(error), mistake=True)
+    except Exception:
+        time.sleep(PATIENCE)
+        return Failure(traceback.format_exc(), mistake=False)
+
+
+def describe(share: Share) -> dict[str, Any]:
+    """What Lightning's Trainer is told of the processes."""
+    if share.of == 1:
+        return {"devices": 1}
+    return {"devices": share.of, "strategy": Averaging(cluster_environment=LightningEnvironment())}
+
+
+def is_shared() -> bool:
+    """Whether this process is one of several of a run."""
+    return dist.is_initialized()
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Gives every process the mean of all processes' gradients, in one message."""
+    if not is_shared():
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    mean = average(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def average(values: Tensor) -> Tensor:
+    """The mean of all processes' tensors, in place; of a single one, itself."""
+    if is_shared():
+        dist.all_reduce(values)
+        values.div_(dist.get_world_size())
+    return values
+
+
+def add_up(*numbers: float) -> list[float]:
+    """The sum of what the processes have, for each number."""
+    return _reduce(numbers, dist.ReduceOp.SUM) if is_shared() else list(numbers)
+
+
+def agree(number: int) -> int:
+    """The largest number that a process has, so that all do the same."""
+    return int(_reduce([number], dist.ReduceOp.MAX)[0]) if is_shared() else number
+
+
+def _reduce(numbers: Sequence[float], how: Any) -> list[float]:
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    values = torch.tensor(numbers, dtype=torch.float64, device=device)
+    dist.all_reduce(values, how)
+    return values.tolist()
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process has, in their order."""
+    if not is_shared():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,132 @@
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from benchmarks.soak import compare
+from makemore.data.minibatches import EvaluationBatches, Minibatches
+from makemore.data.windows import Windows
+from makemore.files import METRICS
+from makemore.training import run as training
+from tests.helpers import QUIET, Run, Script, Train, check, composed, refused
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+TWO = ("trainer=ddp", "trainer.processes=2")
+STEPS = ("steps=30", "eval_every=10", "data.batch_size=64", "data.overfit=1000")
+
+
+class Killer(Callback):
+    """Kills the second process once, when all have saved a state."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if os.environ.get("LOCAL_RANK") == "1" and pl_module.steps_taken >= 15 and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def finish(script: Script, folder: Path, *arguments: str) -> Run:
+    done = script("train.py", *arguments, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return Run(folder, {})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model.gradients=autograd",),
+        ("model.gradients=compiled", "data.replacement=false"),
+        (
+            "model.gradients=closed_form",
+            "optimizer=adamw",
+            "schedule=one_cycle",
+            "schedule.lr=0.01",
+            "distillation=0.5",
+        ),
+        ("model=ensemble", "model.networks=2", "model.hidden=20", "model.dropout=0"),
+    ],
+)
+def test_two_processes_with_half_the_batch_learn_the_same_as_one(
+    script: Script, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    settings = (*settings, *STEPS, "model.init=kaiming", "logger=tensorboard", "callbacks=loss")
+    one = finish(script, tmp_path / "one", *settings)
+    two = finish(script, tmp_path / "two", *settings, *TWO)
+    assert one.points("loss/dev") == pytest.approx(two.points("loss/dev"), rel=1e-5)
+    assert one.points("loss/train") == pytest.approx(two.points("loss/train"), rel=1e-5)
+    for name, tensor in one.parameters.items():
+        torch.testing.assert_close(two.parameters[name], tensor, rtol=1e-3, atol=1e-5)
+    assert {path.name for path in one.folder.iterdir() if path.suffix != ".0"} == {
+        path.name for path in two.folder.iterdir() if path.suffix != ".0"
+    }
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_the_shares_of_all_processes_are_the_minibatches_of_one(replacement: bool) -> None:
+    windows = Windows(torch.arange(101), block_size=2)
+
+    def draw(rank: int, ranks: int) -> torch.Tensor:
+        batches = Minibatches(windows, 10, replacement, [3, 4], seed=1, per_step=2, rank=rank, ranks=ranks)
+        return torch.cat([batch.targets for batch in batches]).view(7, 2, -1)  # (steps, S, rows)
+
+    whole, shares = draw(0, 1), [draw(rank, 5) for rank in range(5)]
+    assert torch.equal(torch.stack(shares, dim=-1).flatten(2), whole)
+    evaluated = [batch.targets for rank in range(3) for batch in EvaluationBatches(windows, rank, 3)]
+    assert torch.equal(torch.cat(evaluated).sort().values, windows.stream[1:])
+
+
+@pytest.mark.parametrize("settings", [(), ("model.dropout=0.3", "data.replacement=false")])
+def test_a_run_ends_with_a_killed_process_and_can_be_resumed(
+    script: Script, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    every = (*STEPS, *TWO, *settings, "steps_per_execution=5", "model.hidden=20", "trainer.save_every=0")
+    every = (*every, "callbacks=default", "+callbacks.killer._target_=tests.training.test_parallel.Killer")
+    ended = script("train.py", *every, "hydra.run.dir=killed_run")
+    assert ended.returncode == 1
+    (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in ended.stderr
+    assert "process 2 of 2" in sentence and "resume=" in sentence
+    assert not (tmp_path / "killed_run" / METRICS).exists()
+    again = script("train.py", f"resume={tmp_path / 'killed_run'}")
+    assert again.returncode == 0, again.stderr
+    whole = finish(script, tmp_path / "whole", *every)
+    assert compare(whole.folder, tmp_path / "killed_run") == []
+
+
+def test_a_mistake_in_any_process_is_one_sentence(script: Script) -> None:
+    done = script("train.py", *STEPS, *TWO, "callbacks=early_stopping", "callbacks.early_stopping.monitor=no")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "`dev_loss`" in done.stderr.splitlines()[-1]
+
+
+def test_callbacks_may_end_all_processes_together(script: Script, tmp_path: Path) -> None:
+    run = finish(
+        script,
+        tmp_path / "run",
+        *STEPS,
+        *TWO,
+        "callbacks=early_stopping",
+        "schedule.lr=1e-9",
+        "steps=1000",
+        "logger=none",
+    )
+    assert '"steps": 1000' not in (run.folder / METRICS).read_text()
+
+
+def test_what_cannot_be_shared_is_refused() -> None:
+    with refused("data.batch_size=33", "trainer.processes=2"):
+        training.check(check(composed(*TWO, "data.batch_size=33")))
+    with refused("trainer.processes=2", "model=ngram"):
+        check(composed(*TWO, "model=ngram"))
+
+
+def test_a_run_goes_on_in_as_many_processes_as_it_had(train: Train) -> None:
+    run = train(*STEPS, *QUIET)
+    (run.folder / METRICS).unlink()
+    with refused("trainer.processes=2", "trainer.processes=1"):
+        train(*STEPS, *QUIET, *TWO, resume=run.folder)

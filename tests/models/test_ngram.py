@@ -18,6 +18,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.ngram import counts as ngram
 from makemore.models.ngram.config import Smoothing
+from tests.helpers import check, composed, refused
 
 # Few letters, so that short texts repeat themselves.
 DOCUMENTS = st.lists(st.text("abc", min_size=1, max_size=8), min_size=1, max_size=12)
@@ -364,3 +365,9 @@ def test_an_unseen_context_is_followed_by_any_token_alike_without_backing_off() 
     for smoothing in (Smoothing.none, Smoothing.add_k):
         logits = ngram.logits(ngram.fit(windows, vocabulary, smoothing), unseen)
         assert logits[0].tolist() == pytest.approx([-math.log(vocabulary)] * vocabulary)
+
+
+@pytest.mark.parametrize("smoothing", ["jelinek_mercer", "add_k", "none"])
+def test_a_discount_is_refused_where_nothing_is_discounted(smoothing: str) -> None:
+    with refused("model.discount=0.5", smoothing):
+        check(composed("model=ngram", f"model.smoothing={smoothing}", "model.discount=0.5"))

@@ -31,6 +31,12 @@ def test_exponential_is_the_lectures_range_of_rates() -> None:
     assert rates == pytest.approx(expected.tolist())
 
 
+def test_inverse_is_the_papers() -> None:
+    """Bengio et al. (2003), section 3.1: 1e-3 / (1 + 1e-8 t) after t updates."""
+    rates = [schedule.inverse(at, steps=10**9, lr=1e-3, decay=1e-8) for at in (0, 10**8, 3 * 10**8)]
+    assert rates == pytest.approx([1e-3, 5e-4, 2.5e-4])
+
+
 @pytest.mark.parametrize("steps", [10, 101, 1000])
 def test_one_cycle_is_pytorchs(steps: int) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))

@@ -150,6 +150,11 @@ class OneCycleConfig(CosineConfig):
 
 
 @dataclass
+class InverseConfig(ScheduleConfig):
+    decay: float = number(at_least=0, at_most=1)
+
+
+@dataclass
 class ExponentialConfig(ScheduleConfig):
     end_lr: float = number(above=0, at_most=LARGEST_RATE)
 
@@ -163,6 +168,7 @@ TARGETS: dict[str, type] = {
     "makemore.training.schedule.one_cycle": OneCycleConfig,
     "makemore.training.schedule.cosine": CosineConfig,
     "makemore.training.schedule.exponential": ExponentialConfig,
+    "makemore.training.schedule.inverse": InverseConfig,
 }
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from makemore.config.schema import ModelConfig, number
+from makemore.config.schema import ModelConfig, TrainConfig, number
+from makemore.errors import UserError
 
 
 class Smoothing(Enum):
@@ -27,3 +28,9 @@ class Config(ModelConfig):
     discount: float | None = number(at_least=0, at_most=1)
 
     fitted: ClassVar[bool] = True
+
+    def check(self, run: TrainConfig) -> None:
+        """Raises UserError for a discount where nothing is discounted."""
+        if self.discount is not None and self.smoothing is not Smoothing.kneser_ney:
+            given = f"model.discount={self.discount} with model.smoothing={self.smoothing.value}"
+            raise UserError(f"{given}: only kneser_ney has a discount; leave it out")

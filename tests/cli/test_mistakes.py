@@ -158,6 +158,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
         ("sample.py hydra.run.dir=/proc/x", ["hydra.run.dir=/proc/x"]),
         ("evaluate.py hydra.output_subdir=x", ["hydra.output_subdir=x"]),
         ("evaluate.py data.path=x", ["data=text"]),
+        ("evaluate.py data=text data.path=x data.level=word", ["data.level=word"]),
+        ("evaluate.py data=text data.path=x data.levle=word", ["data.levle", "data.level"]),
+        ("train.py data=brown data.path=none.zip", ["data.path=none.zip", "NLTK's brown.zip"]),
         ("evaluate.py checkpoint=", ["checkpoint= is empty"]),
         ("sample.py", ["outputs/"]),
         # sample.py

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makemore.data import corpus
@@ -32,6 +32,7 @@ def a_minibatch(vocabulary: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
     return drawn[:, :3], drawn[:, 3]
 
 
+@settings(deadline=None)
 @given(
     vocabulary=st.integers(2, 200), cutoffs=st.none() | st.sets(st.integers(1, 300), min_size=1, max_size=4).map(sorted)
 )

@@ -9,6 +9,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,10 +20,13 @@ from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder
+from makemore.config.schema import DataConfig
 from makemore.errors import Refusal, Terminated, UserError, make_printable
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import COMMAND, run_folders
 
+# Keys of a run's data that a model brings with it, so that evaluate.py takes none of them.
+SETTLED = {f"data.{each.name}" for each in fields(DataConfig)} - {"data.source", "data.path", "data.unique"}
 # What shells give a command that Ctrl-C or SIGTERM ended.
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -103,6 +107,9 @@ def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list
     for argument in arguments:
         if argument.lstrip("+").startswith(("hydra.run.dir=", "hydra.output_subdir=")):
             raise UserError(f"{argument} is of no use: {config_name}.py writes no files; leave it out")
+        key = argument.lstrip("+~").partition("=")[0]
+        if config_name == "evaluate" and key in SETTLED:
+            raise UserError(f"{argument} is of no use: the model knows how to read a text; leave it out")
     return quote(arguments)
 
 

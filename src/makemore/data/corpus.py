@@ -16,7 +16,6 @@ from makemore.errors import FileError, UserError
 from makemore.memory import check_memory
 
 PIECE = 2**20  # characters read at a time
-WANTED = "name a UTF-8 text file, a document a line"
 BUNDLED = Path(__file__).parent / "bundled" / "names.txt"
 MAKEMORE_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -39,6 +38,11 @@ def locate(data: DataConfig) -> list[Path]:
 
 def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
+
+
+def wanted(path: Path) -> str:
+    """What to name instead of a file that is not usable."""
+    return "name NLTK's brown.zip" if is_archive(path) else "name a UTF-8 text file, a document a line"
 
 
 def download(source: Source, url: str, digest: str) -> Path:
@@ -85,9 +89,9 @@ def check(path: Path) -> None:
     """Raises UserError for what is not a file that can be read, without reading it."""
     with explain_failed_reads(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise FileError(path, f"is a device or a pipe; {WANTED}")
+            raise FileError(path, f"is a device or a pipe; {wanted(path)}")
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
-            raise FileError(path, f"is empty; {WANTED}")
+            raise FileError(path, f"is empty; {wanted(path)}")
         with path.open("rb"):
             # As ids in the order of the file and in that of the splits.
             check_memory(2 * path.stat().st_size, f"{path}", "take a part of it")
@@ -99,7 +103,7 @@ def explain_failed_reads(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(path, f"cannot be read: {error.strerror}; {WANTED}") from None
+        raise FileError(path, f"cannot be read: {error.strerror}; {wanted(path)}") from None
 
 
 def read(path: Path) -> list[str]:
@@ -135,7 +139,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
         try:
             while text := file.read(PIECE):
                 if "\0" in text:
-                    raise FileError(path, f"is binary (it holds NUL bytes); {WANTED}")
+                    raise FileError(path, f"is binary (it holds NUL bytes); {wanted(path)}")
                 cut = len(text) if separator is None else max(map(text.rfind, separator)) + 1
                 if cut > 0:
                     yield "".join([*rest, text[:cut]])

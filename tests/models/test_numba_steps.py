@@ -97,6 +97,18 @@ def test_compiled_descent_is_autograds_step_after_step(
         torch.testing.assert_close(parameter, right.detach(), atol=1e-10, rtol=0)
 
 
+def test_descent_leaves_rows_of_tokens_that_do_not_occur_alone() -> None:
+    p, _, _ = random_case(400, 3, 4, 5, 6)
+    trained = laid_out(p)
+    trained.C[300:] = -0.0  # which adding a zero would change
+    contexts, targets = torch.randint(300, (5, 6, 3), generator=seeded(2)), torch.zeros(5, 6, dtype=torch.int64)
+    before = trained.C.clone()
+    compiled.Network(trained, zeros_like(trained)).descend(contexts, targets, [0.1] * 5)
+    occur = torch.unique(contexts)
+    assert (trained.C[occur] != before[occur]).all()
+    assert trained.C[300:].signbit().all()
+
+
 @functools.cache
 def bundled_windows() -> Windows:
     names = corpus.read(corpus.BUNDLED)

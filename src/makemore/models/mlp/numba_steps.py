@@ -354,6 +354,22 @@ def add_up(table: Floats, a: Floats, rows: Integers) -> None:
 
 
 @jit
+def clear_rows(table: Floats, rows: Integers) -> None:
+    """Sets rows (N,) of a table (R, D) to zero."""
+    for row in rows:
+        table[row] = 0
+
+
+@jit
+def move_rows(out: Floats, table: Floats, rows: Integers) -> None:
+    """Adds rows (N,) of a table to those of out, both (R, D), and leaves zeros, so that each row counts once."""
+    for row in rows:
+        for d in range(table.shape[1]):
+            out[row, d] += table[row, d]
+            table[row, d] = 0
+
+
+@jit
 def repeat(out: Floats, row: Floats) -> None:
     """Writes a row (N,) to each row of out (B, N)."""
     for i in range(len(out)):
@@ -385,6 +401,34 @@ def through_tanh(da: Floats, h: Floats) -> None:
     for i in range(len(da)):
         for j in range(da.shape[1]):
             da[i, j] -= da[i, j] * h[i, j] * h[i, j]
+
+
+@jit
+def add_first_layer(p: Arrays, da: Floats, out: Arrays, work: Work) -> None:
+    """Adds dC = sum_c dT[c] W1_c' and dW1_c = C' dT[c] to `out`, for da (n, hidden) and the pairs in `work`."""
+    block_size, emb_dim = len(work.kinds), p.C.shape[1]
+    # Where few tokens occur, as of many words, the other rows of C have no gradient and are left alone.
+    few = work.kinds.sum() < len(p.C)
+    if few:
+        for c in range(block_size):
+            clear_rows(work.dc, work.tokens[c, : work.kinds[c]])
+    else:
+        work.dc.fill(0)
+    for c in range(block_size):
+        tokens = work.tokens[c, : work.kinds[c]]
+        Cx, back, dT = work.Cx[: len(tokens)], work.back[: len(tokens)], work.T[: len(tokens)]
+        dT.fill(0)
+        add_up(dT, da, work.rows[c, : len(da)])
+        W1 = slice(c * emb_dim, (c + 1) * emb_dim)
+        inner_products(back, dT, p.W1[W1])
+        add_up(work.dc, back, tokens)
+        look_up(Cx, p.C, tokens)
+        add_sums(out.W1[W1], Cx.T, dT, work.sums)
+    if few:
+        for c in range(block_size):
+            move_rows(out.C, work.dc, work.tokens[c, : work.kinds[c]])
+    else:
+        add_flat(out.C, work.dc)
 
 
 @jit
@@ -446,19 +490,7 @@ def add_gradients(
         add_sums(out.W2t, dz.T, hm, work.sums)
         add_rows(out.b2, dz, work.sum[: dz.shape[1]])
         add_rows(out.b1, da, work.sum[: da.shape[1]])
-        work.dc.fill(0)
-        for c in range(block_size):
-            tokens = work.tokens[c, : work.kinds[c]]
-            Cx, back, dT = work.Cx[: len(tokens)], work.back[: len(tokens)], work.T[: len(tokens)]
-            dT.fill(0)
-            add_up(dT, da, work.rows[c, :n])
-            # dC = sum_c dT[c] W1_c';  dW1_c = C' dT[c].
-            W1 = slice(c * emb_dim, (c + 1) * emb_dim)
-            inner_products(back, dT, p.W1[W1])
-            add_up(work.dc, back, tokens)
-            look_up(Cx, p.C, tokens)
-            add_sums(out.W1[W1], Cx.T, dT, work.sums)
-        add_flat(out.C, work.dc)
+        add_first_layer(p, da, out, work)
     return loss / rows
 
 

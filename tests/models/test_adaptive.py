@@ -37,7 +37,8 @@ def a_minibatch(vocabulary: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
     vocabulary=st.integers(2, 200), cutoffs=st.none() | st.sets(st.integers(1, 300), min_size=1, max_size=4).map(sorted)
 )
 def test_probabilities_sum_to_one_whatever_the_clusters(vocabulary: int, cutoffs: list[int] | None) -> None:
-    model = small(vocabulary, cutoffs=cutoffs)
+    inside = [cutoff for cutoff in cutoffs or [] if cutoff < vocabulary]
+    model = small(vocabulary, cutoffs=inside or None)
     contexts, _ = a_minibatch(vocabulary)
     torch.testing.assert_close(model(contexts).exp().sum(1), torch.ones(200))
 
@@ -84,9 +85,17 @@ def test_it_learns_and_is_read_back(train: Train) -> None:
     assert (run.parameters["places"] != torch.arange(tokens)).any()
 
 
+def test_cutoffs_beyond_the_vocabulary_are_refused() -> None:
+    with refused("model.cutoffs=[10,50]", "50"):
+        small(50, cutoffs=[10, 50])
+
+
 def test_clusters_whose_vectors_would_be_empty_are_refused() -> None:
     with refused("model.hidden=15", "model.div_value=4"):
         check(composed("model=adaptive", "model.hidden=15"))
+    with refused("model.div_value=1000"):
+        many = ",".join(map(str, range(1, 121)))
+        check(composed("model=adaptive", f"model.cutoffs=[{many}]", "model.div_value=1000"))
 
 
 @pytest.mark.parametrize("cutoffs", ["[]", "[0,5]", "[5,5]", "[9,4]"])

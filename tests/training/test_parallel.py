@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from lightning.pytorch import Callback
 
 from benchmarks.soak import compare
+from makemore.cli.main import TERMINATED
 from makemore.data.minibatches import EvaluationBatches, Minibatches
 from makemore.data.windows import Windows
 from makemore.files import METRICS
@@ -48,12 +50,14 @@ def finish(script: Script, folder: Path, *arguments: str) -> Run:
             "distillation=0.5",
         ),
         ("model=ensemble", "model.networks=2", "model.hidden=20", "model.dropout=0"),
+        ("model=adaptive", "model.cutoffs=[20,26]", "model.div_value=2", "optimizer=adamw", "schedule.lr=0.01"),
     ],
 )
 def test_two_processes_with_half_the_batch_learn_the_same_as_one(
     script: Script, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
-    settings = (*settings, *STEPS, "model.init=kaiming", "logger=tensorboard", "callbacks=loss")
+    kaiming = () if "model=adaptive" in settings else ("model.init=kaiming",)
+    settings = (*settings, *STEPS, *kaiming, "logger=tensorboard", "callbacks=loss")
     one = finish(script, tmp_path / "one", *settings)
     two = finish(script, tmp_path / "two", *settings, *TWO)
     assert one.points("loss/dev") == pytest.approx(two.points("loss/dev"), rel=1e-5)
@@ -97,6 +101,47 @@ def test_a_run_ends_with_a_killed_process_and_can_be_resumed(
     assert compare(whole.folder, tmp_path / "killed_run") == []
 
 
+class Stopper(Callback):
+    """Ends the second process, and no other."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or os.environ.get("LOCAL_RANK") == "1"
+
+
+class Signaller(Callback):
+    """Sends SIGTERM to the second process alone."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if os.environ.get("LOCAL_RANK") == "1" and pl_module.steps_taken == 15:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_callback_of_one_process_ends_all(script: Script, tmp_path: Path) -> None:
+    run = finish(script, tmp_path / "run", *STEPS, *TWO, *QUIET, f"+callbacks.stopper._target_={__name__}.Stopper")
+    assert json.loads((run.folder / METRICS).read_text())["steps"] < 30
+
+
+def test_a_signal_to_one_process_ends_all_with_results(script: Script, tmp_path: Path) -> None:
+    signaller = f"+callbacks.signaller._target_={__name__}.Signaller"
+    done = script("train.py", *STEPS, *TWO, *QUIET, "steps_per_execution=5", signaller, "hydra.run.dir=run")
+    assert done.returncode == TERMINATED, done.stderr
+    assert json.loads((tmp_path / "run" / METRICS).read_text())["status"] == "interrupted"
+
+
+def test_batch_norm_is_evaluated_and_saved_as_it_is_in_all_processes(script: Script, tmp_path: Path) -> None:
+    network = ("model=wavenet", "data.block_size=4", "model.hidden=5", "model.emb_dim=4", "optimizer=adamw")
+    run = finish(script, tmp_path / "run", *network, *STEPS, *TWO, "logger=none", "callbacks=none")
+    done = script("evaluate.py", f"checkpoint={run.folder}", "json=true")
+    measured = {row["name"]: row["loss"] for row in json.loads(done.stdout)["losses"]}
+    metrics = json.loads((run.folder / METRICS).read_text())
+    assert measured["dev"] == pytest.approx(metrics["best_dev_loss"], rel=1e-6)
+
+
+def test_a_process_may_have_no_share_of_a_batch(script: Script, tmp_path: Path) -> None:
+    run = finish(script, tmp_path / "run", "steps=3", "data.overfit=1", "trainer.processes=8", *QUIET)
+    assert json.loads((run.folder / METRICS).read_text())["dev_loss"] > 0
+
+
 def test_a_mistake_in_any_process_is_one_sentence(script: Script) -> None:
     done = script("train.py", *STEPS, *TWO, "callbacks=early_stopping", "callbacks.early_stopping.monitor=no")
     assert done.returncode == 1
@@ -121,6 +166,8 @@ def test_callbacks_may_end_all_processes_together(script: Script, tmp_path: Path
 def test_what_cannot_be_shared_is_refused() -> None:
     with refused("data.batch_size=33", "trainer.processes=2"):
         training.check(check(composed(*TWO, "data.batch_size=33")))
+    with refused("trainer.processes=2", "data.batch_size=2", "model=wavenet"):
+        check(composed(*TWO, "model=wavenet", "data.batch_size=2"))
     with refused("trainer.processes=2", "model=ngram"):
         check(composed(*TWO, "model=ngram"))
 

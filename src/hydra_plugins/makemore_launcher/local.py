@@ -48,8 +48,8 @@ class LocalLauncher(JobLauncher):
         for job in jobs:
             if job.settings is not None:
                 with contextlib.suppress(UserError):  # the run itself reports it
-                    job.work = execution.estimate_work(job.settings)
                     read_documents(job.settings.data)
+                    job.work = execution.estimate_work(job.settings)
         order = sorted(jobs, key=lambda job: job.work, reverse=True)
         at_a_time = self._at_a_time()
         # With fewer runs than cores, each has several.
@@ -65,7 +65,7 @@ class LocalLauncher(JobLauncher):
         trainer = self.config.trainer
         if self.n_jobs is not None or trainer.accelerator is Accelerator.gpu:
             return self.n_jobs or 1
-        return max(1, machine.cores() // (int(trainer.threads or 1) * int(trainer.processes)))
+        return max(1, machine.cores() // max(1, int(trainer.threads or 1) * int(trainer.processes)))
 
     def _run(self, config: DictConfig, threads: int) -> Any:
         os.environ[machine.THREADS] = str(threads)

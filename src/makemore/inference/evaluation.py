@@ -28,6 +28,8 @@ def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
 
     The batch is on the model's device.
     """
+    if len(batch.targets) == 0:  # one of several processes may have no share of a batch
+        return torch.zeros((), dtype=torch.float64, device=batch.targets.device)
     with evaluating(model):
         losses = model.losses(*batch)  # (B,)
         if losses is not None:

@@ -96,8 +96,10 @@ def has_gpus(trainer: TrainerConfig) -> bool:
 def require_gpu(trainer: TrainerConfig) -> None:
     """Raises UserError if GPUs are asked for, and are not there."""
     if trainer.accelerator is Accelerator.gpu and not has_gpus(trainer):
-        lacking = "no CUDA GPU" if trainer.processes == 1 else f"fewer than trainer.processes={trainer.processes} GPUs"
-        raise UserError(f"trainer=gpu: PyTorch finds {lacking} on this machine; use trainer=cpu")
+        if trainer.processes == 1:
+            raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
+        given = f"trainer.processes={trainer.processes} with trainer.accelerator=gpu"
+        raise UserError(f"{given}: PyTorch finds fewer GPUs on this machine; use trainer.accelerator=cpu")
 
 
 def has_bfloat16(*, on_gpu: bool) -> bool:

@@ -8,8 +8,10 @@ The first process does what a run in one process does. The others are whole runs
 thrown away: so callbacks need not know of them, and may end a run together.
 """
 
+import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -18,8 +20,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+import lightning.pytorch as L
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -27,10 +30,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from makemore.config.status import Status
-from makemore.errors import UserError
+from makemore.errors import Terminated, UserError
 from makemore.training import processes
 
 LOCALHOST = "127.0.0.1"
+# Seconds after which processes are killed that were told to stop and have not.
+LONGEST_STOP = 60.0
 # Seconds that a process keeps an error to itself: it may only be the consequence of another process's end.
 PATIENCE = 2.0
 
@@ -53,10 +58,20 @@ ALONE = Share()
 
 
 class Failure(NamedTuple):
-    """Why a process could not go on: a sentence for the user, or a traceback."""
+    """Why a process could not go on: the error, and its text, which for a fault of the program is a traceback."""
 
-    text: str
-    mistake: bool
+    kind: type[BaseException]
+    text: str = ""
+
+
+class StopTogether(L.Callback):
+    """Ends all processes if a callback of one has ended that one, which the others would wait for."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.should_stop = bool(agree(trainer.should_stop))
+
+    def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.should_stop = bool(agree(trainer.should_stop))
 
 
 def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, count: int) -> dict[str, Any]:
@@ -72,34 +87,56 @@ def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, cou
         free.bind((LOCALHOST, 0))
         port = free.getsockname()[1]
     result: dict[str, Any] = {}
-    calls = [partial(_take_share, run, folder, Share(rank, count), port) for rank in range(count)]
-    for rank, value, error in processes.run_all(calls, count, shown=0):
-        if error == Status.interrupted:
-            raise KeyboardInterrupt
-        if error is not None:
-            print(file=sys.stderr)  # after the progress line of a process that is killed
-            why = error.splitlines()[0].replace("the process", f"process {rank + 1} of {count}", 1)
-            raise UserError(f"{why}; python train.py resume={folder} goes on from the last saved state")
-        if isinstance(value, Failure):
-            raise UserError(value.text) if value.mistake else RuntimeError(f"process {rank + 1}: {value.text}")
-        if rank == 0:
-            result = value
+    stopped: list[tuple[float, type[BaseException]]] = []  # when and how processes were told to stop
+
+    def give_up() -> None:
+        if stopped and time.monotonic() - stopped[0][0] > LONGEST_STOP:
+            raise stopped[0][1]
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        calls = []
+        for rank in range(count):
+            into = folder if rank == 0 else Path(elsewhere, str(rank))
+            into.mkdir(exist_ok=True)
+            calls.append(partial(_take_share, run, into, Share(rank, count), port))
+        with contextlib.closing(processes.run_all(calls, count, give_up, shown=0)) as outcomes:
+            for rank, value, error in outcomes:
+                if error == Status.interrupted:
+                    stopped.append((time.monotonic(), KeyboardInterrupt))
+                elif isinstance(value, Failure) and value.kind is Terminated:
+                    stopped.append((time.monotonic(), Terminated))
+                elif isinstance(value, Failure):
+                    raise value.kind(value.text)
+                elif error is not None:
+                    print(file=sys.stderr)  # after the progress line of a process that is killed
+                    why = error.splitlines()[0].replace("the process", f"process {rank + 1} of {count}", 1)
+                    raise UserError(f"{why}; python train.py resume={folder} continues the run")
+                elif rank == 0:
+                    result = value
+    if stopped:
+        raise stopped[0][1]
     return result
 
 
-def _take_share(run: Callable[[Path, Share], dict[str, Any]], folder: Path, share: Share, port: int) -> Any:
+def _take_share(run: Callable[[Path, Share], dict[str, Any]], into: Path, share: Share, port: int) -> Any:
     os.environ |= {"LOCAL_RANK": str(share.rank), "MASTER_ADDR": LOCALHOST, "MASTER_PORT": str(port)}
-    try:
-        if share.rank == 0:
-            return run(folder, share)
+    signal.signal(signal.SIGTERM, _terminate)  # until training has a handler of its own
+    if share.rank > 0:
         logging.disable()
-        with tempfile.TemporaryDirectory() as elsewhere:
-            run(Path(elsewhere), share)
+    try:
+        metrics = run(into, share)
+        return metrics if share.rank == 0 else None
+    except Terminated:
+        return Failure(Terminated)
     except UserError as error:
-        return Failure(str(error), mistake=True)
+        return Failure(UserError, str(error))
     except Exception:
         time.sleep(PATIENCE)
-        return Failure(traceback.format_exc(), mistake=False)
+        return Failure(RuntimeError, f"process {share.rank + 1}: {traceback.format_exc()}")
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise Terminated
 
 
 def describe(share: Share) -> dict[str, Any]:
@@ -115,14 +152,27 @@ def is_shared() -> bool:
 
 
 def average_gradients(model: nn.Module) -> None:
-    """Gives every process the mean of all processes' gradients, in one message."""
+    """Gives every process the mean of all processes' gradients, in one message; one without a gradient counts as 0."""
     if not is_shared():
         return
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    gradients = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradients.append(parameter.grad)
     mean = average(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     parts = torch.split(mean, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Gives every process the mean of what the processes' buffers hold, as the running statistics of batch norm."""
+    if is_shared():
+        kept = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            if name in kept and buffer.is_floating_point():
+                average(buffer)
 
 
 def average(values: Tensor) -> Tensor:

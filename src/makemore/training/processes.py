@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
@@ -23,7 +23,7 @@ from makemore.errors import Terminated, UserError
 LAST_WORDS = 2000
 # Seconds between two calls of `waiting`, and the longest until a Ctrl-C is noticed.
 PATIENCE = 1.0
-STOPPING = "\nstopping: running runs still evaluate and save; Ctrl-C again stops at once"
+STOPPING = "\nstopping: what is running still evaluates and saves; Ctrl-C again stops at once"
 
 # A process that makes a call: which call, the process, and what it prints.
 Child = tuple[int, Any, IO[bytes]]
@@ -34,7 +34,7 @@ def run_all(
     workers: int,
     waiting: Callable[[], None] = lambda: None,
     shown: int | None = None,
-) -> Iterator[tuple[int, Any, str | None]]:
+) -> Generator[tuple[int, Any, str | None]]:
     """Makes the calls, some at a time; a first Ctrl-C or SIGTERM interrupts those that run, a second kills them.
 
     What they print is lost, except for the call with the number `shown`, and what they return must be picklable.
@@ -125,6 +125,6 @@ def _read_outcome(result: Any, number: int, process: Any, output: IO[bytes]) -> 
         lines = output.read().decode(errors="replace").splitlines()
     words = "\n".join(line for line in lines if line.strip())[-LAST_WORDS:]
     code = process.exitcode
-    how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     memory = "; the machine may be out of memory" if code == -signal.SIGKILL else ""
-    return number, None, f"the process was {how}{memory}\n{words}".strip()
+    return number, None, f"the process {how}{memory}\n{words}".strip()

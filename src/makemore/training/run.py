@@ -32,7 +32,7 @@ from makemore.training import execution
 from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
-from makemore.training.parallel import ALONE, Share, describe, run_together
+from makemore.training.parallel import ALONE, Share, StopTogether, describe, run_together
 from makemore.training.report import report
 from makemore.training.saving import (
     KEY,
@@ -101,7 +101,8 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         module = LanguageModule(config, model, data.dataset, optimizer)
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         # Figures do not count as training, so results come first; the state comes last, to have that of all others.
-        every = [results, *own, *callbacks, Interruption(), SaveBest(), save_state]
+        together = [StopTogether()] if share.of > 1 else []
+        every = [results, *own, *callbacks, *together, Interruption(), SaveBest(), save_state]
         trainer = make_trainer(chosen, calls, share, default_root_dir=into, logger=loggers, callbacks=every)
         with explain_failed_writes(into):
             if config.resume is not None and share.rank == 0:
@@ -181,7 +182,7 @@ def check(config: TrainConfig) -> None:
         rows, processes = config.data.batch_size or len(documents.parts[0]) - 1, config.trainer.processes
         if rows % processes:
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
-            raise UserError(f"{given}, which trainer.processes={processes} cannot share; take a multiple of it")
+            raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
         check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows)
 
 

@@ -10,7 +10,7 @@ from makemore.data.minibatches import Batch
 from makemore.errors import UserError
 from makemore.models.base import LanguageModel
 from makemore.training.distillation import Teacher
-from makemore.training.parallel import average, average_gradients, is_shared
+from makemore.training.parallel import average, average_buffers, average_gradients, is_shared
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -54,6 +54,7 @@ def take_steps(
         losses[k] = model.loss_and_gradients(contexts, targets, soft)
         average_gradients(model)
         update(optimizer, rate)
+    average_buffers(model)
     return average(losses)
 
 

@@ -1,5 +1,6 @@
 """The keys of `model=adaptive`."""
 
+import math
 from dataclasses import dataclass
 
 from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, number
@@ -27,6 +28,6 @@ class Config(ModelConfig):
             given = f"model.cutoffs={cutoffs}".replace(" ", "")
             raise UserError(f"{given} is out of range: it must be rising whole numbers of at least 1, as [2000,10000]")
         clusters = len(cutoffs or SHARES)
-        if self.hidden < self.div_value**clusters:
+        if math.log(self.hidden) < clusters * math.log(self.div_value):
             given = f"model.hidden={self.hidden} with model.div_value={self.div_value} and {clusters} clusters"
             raise UserError(f"{given} leaves the last one vectors without numbers; take a larger model.hidden")

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.data.windows import Windows
+from makemore.errors import UserError
 from makemore.models.adaptive.config import SHARES, Config
 from makemore.models.base import LanguageModel
 
@@ -27,8 +28,10 @@ class Model(LanguageModel):
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
-        asked = config.cutoffs or [round(share * vocabulary) for share in SHARES]
-        cutoffs = [cutoff for cutoff in asked if 0 < cutoff < vocabulary] or [vocabulary - 1]
+        cutoffs = config.cutoffs or sorted({max(1, round(share * vocabulary)) for share in SHARES})
+        if cutoffs[-1] >= vocabulary:
+            given = f"model.cutoffs={cutoffs}".replace(" ", "")
+            raise UserError(f"{given} must be below the size of the vocabulary, {vocabulary}, or null")
         self.C = nn.Embedding(vocabulary, config.emb_dim)
         self.W1 = nn.Linear(block_size * config.emb_dim, config.hidden)
         self.tanh, self.dropout = nn.Tanh(), nn.Dropout(config.dropout)
@@ -68,6 +71,9 @@ class Model(LanguageModel):
             loss = self.losses(contexts, targets).mean()
         self.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in self.parameters():
+            if parameter.grad is None:  # of a cluster that no target of the minibatch is in
+                parameter.grad = torch.zeros_like(parameter)
         return loss.detach()
 
     def operations(self, rows: int) -> int:

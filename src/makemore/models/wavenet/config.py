@@ -20,5 +20,9 @@ class Config(ModelConfig):
             raise UserError(
                 f"data.block_size={length} is not for model={self.name}, which joins pairs: it must be 2, 4, 8, 16, ..."
             )
-        if run.data.batch_size == 1:
-            raise UserError(f"data.batch_size=1 is not for model={self.name}: BatchNorm needs at least 2 examples")
+        rows, processes = run.data.batch_size, run.trainer.processes
+        if rows is not None and rows // processes < 2:
+            given = f"data.batch_size={rows}" + (f" in trainer.processes={processes}" if processes > 1 else "")
+            raise UserError(
+                f"{given} is not for model={self.name}: BatchNorm needs at least 2 examples in each process"
+            )

@@ -96,6 +96,20 @@ def test_a_run_that_was_killed_and_interrupted_ends_as_if_it_had_not_been(train:
         assert picture.read_bytes() == (folder / picture.name).read_bytes()
 
 
+def test_a_state_from_before_runs_had_several_processes_is_resumed(train: Train, kill: Any) -> None:
+    settings = (*COMMON, *SETTINGS["dropout"], *QUIET, "trainer.save_every=0", "steps_per_execution=7")
+    whole = train(*settings)
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings)
+    kill()
+    folder = whole.folder.with_name("1")
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    (state[saving.KEY]["dropout"],) = state[saving.KEY].pop("dropouts")
+    torch.save(state, folder / "last.ckpt")
+    assert same_state(whole, train(*settings, resume=folder))
+
+
 def test_a_run_that_was_killed_before_its_first_state_begins_again(train: Train, kill: Any) -> None:
     whole = train(*COMMON)
     kill(8)

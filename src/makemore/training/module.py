@@ -20,7 +20,7 @@ from makemore.training import parallel
 from makemore.training.distillation import Teacher
 from makemore.training.execution import evaluation_interval
 from makemore.training.hyperparameters import describe_run
-from makemore.training.saving import KEY
+from makemore.training.saving import KEY, dropouts_of
 from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
 
 
@@ -81,7 +81,7 @@ class LanguageModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_taken = checkpoint[KEY]["steps_taken"]
         self.dev_losses = checkpoint[KEY]["dev_losses"]
-        self._dropout_states = checkpoint[KEY]["dropouts"][self.global_rank]
+        self._dropout_states = dropouts_of(checkpoint)[self.global_rank]
 
     def configure_optimizers(self) -> torch.optim.Optimizer | None:
         return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)

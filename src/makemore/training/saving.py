@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from makemore import files
 from makemore.config.status import Status
@@ -117,11 +118,18 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return state if state[KEY]["steps_taken"] >= 0 and state[KEY]["dropouts"] else None
+        return state if state[KEY]["steps_taken"] >= 0 and dropouts_of(state) else None
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"resume={folder}: its {STATE} is damaged, or of another version; delete it to begin the run again"
         ) from error
+
+
+def dropouts_of(state: dict[str, Any]) -> list[list[Tensor]]:
+    """The random numbers that follow in each process of a run; states from before there were several have one's."""
+    kept = state[KEY]
+    dropouts: list[list[Tensor]] = kept["dropouts"] if "dropouts" in kept else [kept["dropout"]]
+    return dropouts
 
 
 def check_documents(state: dict[str, Any], data: Dataset) -> None:
@@ -135,8 +143,8 @@ def check_documents(state: dict[str, Any], data: Dataset) -> None:
 
 def check_processes(state: dict[str, Any], processes: int) -> None:
     """Raises UserError unless a run continues in as many processes: each has random numbers of its own."""
-    if len(state[KEY]["dropouts"]) != processes:
-        before = f"this run began with trainer.processes={len(state[KEY]['dropouts'])}"
+    if (began := len(dropouts_of(state))) != processes:
+        before = f"this run began with trainer.processes={began}"
         raise UserError(f"trainer.processes={processes} cannot continue it: {before}; leave the key out")
 
 

@@ -100,13 +100,10 @@ def check_run(
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 files = f"see the files in conf/{group}/"
                 raise UserError(f"{group}.{each}={node} must have a _target_, or be null; {files}")
-    if config.start_from is not None and config.model.fitted:
-        raise UserError(f"start_from={config.start_from} is not for model={name}, which is fitted without steps")
-    if config.trainer.processes > 1 and config.model.fitted:
-        why = f"is not for model={name}, which is fitted without steps"
-        raise UserError(f"trainer.processes={config.trainer.processes} {why}")
-    if config.distillation and config.model.fitted:
-        raise UserError(f"distillation={config.distillation} is not for model={name}, which is fitted without steps")
+    if config.model.fitted:
+        for key, unused in {"start_from": None, "trainer.processes": 1, "distillation": 0}.items():
+            if (value := OmegaConf.select(typed, key)) != unused:
+                raise UserError(f"{key}={value} is not for model={name}, which is fitted without steps")
     config.model.check(config)
     return config
 

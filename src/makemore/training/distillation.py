@@ -26,9 +26,6 @@ class Teacher:
         size = len(self._counts.backoff), vocabulary  # all contexts, of any length
         # What was asked for so far, the rest not a number; None where it would not fit.
         self._opinions = torch.full(size, torch.nan) if math.prod(size) <= OPINIONS_BUDGET else None
-        if self._opinions is None:  # computed in every step, where float32 takes half the time
-            backoff, values = self._counts.backoff.float(), self._counts.values.float()
-            self._counts = self._counts._replace(backoff=backoff, values=values)
 
     def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32"""
@@ -40,7 +37,7 @@ class Teacher:
     def _opinion(self, contexts: Tensor) -> Tensor:
         """The teacher's distributions after training contexts. (B, block_size) -> (B, vocabulary) float32"""
         if self._opinions is None:
-            return counts.probabilities(self._counts, contexts)
+            return counts.probabilities(self._counts, contexts).float()
         nodes = counts.lookup(self._counts, contexts)[:, -1]  # (B,) none is -1, because the teacher has seen them all
         new = self._opinions[nodes, 0].isnan()
         self._opinions[nodes[new]] = counts.probabilities(self._counts, contexts[new]).float()

@@ -43,7 +43,7 @@ def one_cycle(at: int, *, steps: int, lr: float, warmup: float, start_factor: fl
     return lr * _anneal(1, end_factor, _progress(at - rising, steps - rising))
 
 
-def inverse(at: int, *, steps: int, lr: float, decay: float) -> float:  # noqa: ARG001
+def inverse(at: int, *, steps: int, lr: float, decay: float) -> float:  # noqa: ARG001 (as above)
     """`lr / (1 + decay t)` after t steps, as Bengio et al. (2003) have it, with 1e-3 and 1e-8."""
     return lr / (1 + decay * at)
 

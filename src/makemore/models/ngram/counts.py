@@ -255,7 +255,7 @@ def logits(model: Model, contexts: Tensor) -> Tensor:
 
 
 def probabilities(model: Model, contexts: Tensor) -> Tensor:
-    """The next token's distribution, in the type of the model's values. (B, block_size) -> (B, vocabulary)
+    """The next token's distribution. (B, block_size) -> (B, vocabulary) float64
 
     Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
     """

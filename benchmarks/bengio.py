@@ -136,9 +136,7 @@ def main() -> None:
     if options.table and not rows:
         arguments.error("there are no results yet; leave out --table")
     if not options.table:
-        given = measuring.shown(options.settings)
-        if rows.get("settings") != given:  # rows of other settings do not go into the same table
-            rows = {"settings": given}
+        rows = measuring.kept("bengio", settings=measuring.shown(options.settings))
         with measuring.runs_folder(options.runs) as folder:
             measure(options.systems, options.seeds, options.settings, Path(folder).resolve(), rows)
     measuring.insert(PAGE, BEGIN, table(rows), END)

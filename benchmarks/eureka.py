@@ -62,8 +62,7 @@ def main() -> None:
         arguments.error("there are no results yet; leave out --table")
     if not options.table:
         settings = ["data=text", *options.settings]
-        if rows.get("settings") != (given := measuring.shown(settings)):  # rows of other data do not go into the table
-            rows = {"settings": given}
+        rows = measuring.kept("eureka", settings=measuring.shown(settings))
         with measuring.runs_folder(options.runs) as folder:
             for name, system in SYSTEMS.items():
                 if key(name) not in options.systems:

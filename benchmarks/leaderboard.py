@@ -178,9 +178,7 @@ def main() -> None:
         missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
         if missing:
             arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
-        data = measuring.shown(options.settings)
-        if rows.get("data") != data:  # rows of other data do not go into the same table
-            rows = {"data": data}
+        rows = measuring.kept("leaderboard", data=measuring.shown(options.settings))
         with measuring.runs_folder(options.runs) as folder:
             measure(chosen, options.settings, Path(folder).resolve(), rows)
     measuring.insert(measuring.ROOT / "README.md", BEGIN, table(rows), END)

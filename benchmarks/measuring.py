@@ -55,10 +55,11 @@ def keep(name: str, rows: Any) -> None:
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def kept(name: str) -> Any:
-    """What `results/NAME.json` has; nothing if it is not there."""
+def kept(name: str, **settings: str) -> Any:
+    """What `results/NAME.json` has; nothing but the settings if it is not there, or its rows are of other settings."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+    return rows if all(rows.get(key) == value for key, value in settings.items()) else settings
 
 
 def insert(path: Path, begin: str, table: str, end: str) -> None:

@@ -4,8 +4,8 @@ Every folder is a layer. Read the modules in this order; each imports only from 
 
     errors, files, machine, memory, streams, randomness
     config: status, schema, compose
-    data: brown, corpus, vocabulary, split, documents, cache, windows, dataset, minibatches, datamodule
-    models: base, registry, model_file, contract
+    data: brown, corpus, vocabulary, split, documents, cache, windows, dataset, spans, minibatches, datamodule
+    models: base, sequence, registry, model_file, contract
     inference: units, spacing, sampling, evaluation, comparison, neighbours
     views: style, show, loss, embedding, heat_map, samples, neighbours, saturation, update_ratio, scales
     views: context_table, lr_range

@@ -7,6 +7,7 @@ from makemore.config.schema import DataConfig
 from makemore.data.cache import read_documents
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Counts, EvaluationBatches, Minibatches
+from makemore.data.spans import Spans
 from makemore.data.windows import Windows
 
 
@@ -28,14 +29,21 @@ class WindowDataModule(L.LightningDataModule):
         if not hasattr(self, "dataset"):
             self.dataset = Dataset.from_documents(read_documents(self.config), self.block_size)
 
-    def deal(self, counts: Counts, device: torch.device | str, minibatches_per_step: int = 1) -> None:
-        """Sets how many steps each training batch is for, in order, and on which device all batches are gathered."""
-        self._counts, self._device, self._per_step = counts, device, minibatches_per_step
+    def deal(
+        self, counts: Counts, device: torch.device | str, minibatches_per_step: int = 1, by_document: bool = False
+    ) -> None:
+        """Sets how many steps each training batch is for, in order, and on which device all batches are gathered.
+
+        With `by_document` they hold documents instead of windows.
+        """
+        self._counts, self._device = counts, device
+        self._per_step, self._by_document = minibatches_per_step, by_document
 
     def train_dataloader(self) -> Minibatches:
         windows, c = self.dataset.train.to(self._device), self.config
+        examples = Spans(windows) if self._by_document else windows
         self._minibatches = Minibatches(
-            windows, c.batch_size, c.replacement, self._counts, self.seed, self._per_step, self.rank, self.ranks
+            examples, c.batch_size, c.replacement, self._counts, self.seed, self._per_step, self.rank, self.ranks
         )
         if self._state:
             self._minibatches.load_state_dict(self._state)
@@ -51,5 +59,10 @@ class WindowDataModule(L.LightningDataModule):
     def val_dataloader(self) -> EvaluationBatches:
         return self.evaluation(self.dataset.dev)
 
+    def count_examples(self, steps: int) -> int:
+        """About how many training examples so many steps take; all of them if there are no steps."""
+        every, units = len(self.dataset.train), len(self._minibatches.examples)  # examples, and those or spans
+        return round(steps * (self.config.batch_size or units) * every / units) or every
+
     def evaluation(self, windows: Windows) -> EvaluationBatches:
-        return EvaluationBatches(windows.to(self._device), self.rank, self.ranks)
+        return EvaluationBatches(windows.to(self._device), self.rank, self.ranks, by_document=self._by_document)

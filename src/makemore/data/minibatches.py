@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from makemore.data.spans import PADDING, Spans
 from makemore.data.windows import Windows
 from makemore.randomness import Stream, generator
 
@@ -18,10 +19,15 @@ EVALUATION_ROWS = 2**14
 
 
 class Batch(NamedTuple):
-    """Examples to compute with."""
+    """Examples to compute with: windows, or the tokens of spans, then with ids (..., T) and a target for each."""
 
     contexts: Tensor  # (..., block_size) int64 ids
     targets: Tensor  # (...) int64 ids
+
+    @property
+    def examples(self) -> int:
+        """How many targets there are."""
+        return int((self.targets != PADDING).sum())
 
 
 class Counts(Sized, Iterable[int], Protocol):
@@ -32,11 +38,12 @@ class Counts(Sized, Iterable[int], Protocol):
 class Minibatches:
     """Minibatches drawn from the training examples, K in each item: contexts (K, B, block_size), targets (K, B).
 
-    For a model that takes S minibatches in a step, their rows follow each other: (K, S * B, block_size), (K, S * B).
-    What is drawn depends on the seed alone, never on K, the device or the number of processes.
+    Drawn from spans they are ids (K, B, T) and targets (K, B, T). For a model that takes S minibatches in a step, their
+    rows follow each other: (K, S * B, block_size), (K, S * B). What is drawn depends on the seed alone, never on K, the
+    device or the number of processes.
     """
 
-    windows: Windows
+    examples: Windows | Spans
     batch_size: int | None  # B; None takes every example in every step, in order
     # Draw each minibatch with replacement, as the lecture does. Otherwise examples come in shuffled epochs, one
     # permutation after another, and a minibatch may hold the end of one and the start of the next.
@@ -65,11 +72,11 @@ class Minibatches:
     def __iter__(self) -> Iterator[Batch]:
         for count in self.counts:
             drawn = self._draw(count).view(count, self.per_step, -1)[..., self.rank :: self.ranks]
-            yield Batch(*self.windows.gather(drawn.flatten(1)))
+            yield Batch(*self.examples.gather(drawn.flatten(1)))
 
     def _draw(self, count: int) -> Tensor:
         """The example numbers of the minibatches of the next `count` steps. (count, S * B)"""
-        examples = len(self.windows)
+        examples = len(self.examples)
         if self.batch_size is None:
             return torch.arange(examples).repeat(self.per_step).expand(count, -1)
         if self.replacement:
@@ -82,22 +89,29 @@ class Minibatches:
 
     def _epoch(self) -> Tensor:
         """A permutation of the examples for each minibatch of a step. (S, examples)"""
-        return torch.stack([torch.randperm(len(self.windows), generator=self._generator) for _ in range(self.per_step)])
+        return torch.stack(
+            [torch.randperm(len(self.examples), generator=self._generator) for _ in range(self.per_step)]
+        )
 
 
 class EvaluationBatches:
-    """Every example of a split once, in order: contexts (B, block_size), targets (B,); or one process's share."""
+    """Every example of a split once, in order: contexts (B, block_size), targets (B,); or one process's share.
 
-    def __init__(self, windows: Windows, rank: int = 0, ranks: int = 1) -> None:
-        self.windows = windows
+    For a model that takes documents, ids (B, T) and targets (B, T). But if some are longer than a context the examples
+    are windows, so that the loss does not depend on where a document is cut.
+    """
+
+    def __init__(self, windows: Windows, rank: int = 0, ranks: int = 1, *, by_document: bool = False) -> None:
+        spans = Spans(windows)
+        self.examples = spans if by_document and spans.whole else windows
         self.rank, self.ranks = rank, ranks
         self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // windows.block_size))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.windows) / self.rows)
+        return math.ceil(len(self.examples) / self.rows)
 
     def __iter__(self) -> Iterator[Batch]:
-        for first in range(0, len(self.windows), self.rows):
-            last = min(first + self.rows, len(self.windows))
-            examples = torch.arange(first, last)[self.rank :: self.ranks]  # (B,)
-            yield Batch(*self.windows.gather(examples))
+        for first in range(0, len(self.examples), self.rows):
+            last = min(first + self.rows, len(self.examples))
+            share = torch.arange(first, last)[self.rank :: self.ranks]  # (B,)
+            yield Batch(*self.examples.gather(share))

@@ -83,7 +83,8 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
 @torch.inference_mode()
 def sum_by_document(trained: TrainedModel, windows: Windows, tokens: Tensor) -> Tensor:
     """The cross-entropy of each document, summed over its tokens (documents,). (documents,) float64"""
-    losses = [measure_losses(trained.model, *batch) for batch in EvaluationBatches(windows)]
+    batches = EvaluationBatches(windows, by_document=trained.model.by_document)
+    losses = [measure_losses(trained.model, *batch) for batch in batches]
     which = torch.arange(len(tokens)).repeat_interleave(tokens)  # (sum of tokens,)
     return torch.zeros(len(tokens), dtype=torch.float64).index_add_(0, which, torch.cat(losses).double())
 

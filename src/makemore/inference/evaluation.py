@@ -51,7 +51,7 @@ def add_losses(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, i
     total, count = 0.0, 0
     for batch in batches:
         total += sum_losses(model, batch).item()
-        count += len(batch.targets)
+        count += batch.examples
     return total, count
 
 
@@ -121,7 +121,7 @@ def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict
 
 
 def _describe(trained: TrainedModel, name: str, documents: int, windows: Windows, characters: int) -> dict[str, Any]:
-    loss = mean_loss(trained.model, EvaluationBatches(windows))
+    loss = mean_loss(trained.model, EvaluationBatches(windows, by_document=trained.model.by_document))
     return {
         "name": name,
         "documents": documents,

@@ -11,6 +11,7 @@ from makemore.data.vocabulary import UNKNOWN
 from makemore.errors import UserError, make_printable
 from makemore.inference.spacing import space_words
 from makemore.models.model_file import TrainedModel
+from makemore.models.sequence import Reader, SequenceModel
 
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
@@ -61,7 +62,9 @@ def sample(
     while found < n and fruitless < PATIENCE:
         count = min(BATCH, max(32, n - found) if novel else n - found)
         starts = start.expand(count, -1)  # (count, P)
-        ids = draw(model.logits, starts, model.block_size, generator, temperature, top_k, max_length, never)
+        reader = Reader(model.model) if isinstance(model.model, SequenceModel) else None
+        logits, keep = (model.logits, None) if reader is None else (reader.logits, reader.keep)
+        ids = draw(logits, starts, model.block_size, generator, temperature, top_k, max_length, never, keep)
         # The prefix as it was given: its words may be unknown.
         drawn = [
             model.vocabulary.join([*given, *(model.vocabulary.tokens[i] for i in row[len(given) :])]) for row in ids
@@ -96,10 +99,12 @@ def draw(
     top_k: int | None = None,
     max_length: int = 200,
     never: Sequence[int] = (),
+    keep: Callable[[Tensor], None] | None = None,
 ) -> list[list[int]]:
     """Continues each row of start (N, P) until it draws the boundary or has `max_length` ids; P may be 0.
 
     No document is empty, so the boundary cannot be drawn as a row's first id. The ids in `never` are not drawn at all.
+    Before each call of `logits` but the first, `keep` is told which of the rows go on, (A,) bool.
     Returns N lists of ids, without boundaries. Raises UserError if the logits, (B, block_size) -> (B, vocabulary), are
     not finite.
     """
@@ -124,6 +129,8 @@ def draw(
         active = active[goes_on]
         columns.append(torch.zeros(rows, dtype=torch.int64).index_put_((active,), drawn[goes_on, 0]))
         contexts = torch.cat([contexts, drawn], dim=1)[goes_on, 1:]
+        if keep is not None:
+            keep(goes_on)
     ids = torch.stack(columns, dim=1).tolist()
     return [row[: row.index(0)] if 0 in row else row for row in ids]
 

@@ -32,6 +32,7 @@ class LanguageModel(nn.Module):
     cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
     function_keys: tuple[str, ...] = ()  # the keys, other than sizes, that decide what is computed from the weights
     minibatches_per_step = 1  # each from shuffled epochs of its own; their rows follow each other
+    by_document = False  # whether minibatches hold whole documents instead of windows: `models/sequence.py`
     products: torch.dtype | None = None  # the type of matrix products in training steps; None for that of the weights
 
     def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
@@ -59,6 +60,10 @@ class LanguageModel(nn.Module):
     def fit(self, data: Dataset) -> None:
         """Learns from whole splits at once. Only a model whose `Config.fitted` is true defines and needs this."""
 
+    def score(self, contexts: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (N, vocabulary) and targets (N,) of all examples of a batch."""
+        return self(contexts), targets
+
     def losses(self, contexts: Tensor, targets: Tensor) -> Tensor | None:
         """The cross-entropy of each example, if there is a faster way to it than the logits of all tokens. (B,)"""
         return None
@@ -71,7 +76,7 @@ class LanguageModel(nn.Module):
         is still the next token's.
         """
         with torch.autocast(contexts.device.type, self.products, enabled=self.products is not None):
-            logits = self(contexts)  # (B, vocabulary)
+            logits, targets = self.score(contexts, targets)  # (B, vocabulary), (B,)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(logits, targets)
         objective = loss if soft is None else F.cross_entropy(logits, soft)
@@ -146,10 +151,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def logits_in_pieces(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits (rows, vocabulary) and targets (rows,) of B examples, in pieces that stay within a fixed budget."""
-    rows = rows_at_once(model.vocabulary, targets.device)
+    """Logits (rows, vocabulary) and targets (rows,) of a batch, in pieces that stay within a fixed budget."""
+    rows = max(1, rows_at_once(model.vocabulary, targets.device) * len(targets) // targets.numel())
     for x, y in zip(torch.split(contexts, rows), torch.split(targets, rows), strict=True):
-        yield model(x), y
+        yield model.score(x, y)
 
 
 def measure_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:

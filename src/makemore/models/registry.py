@@ -45,8 +45,10 @@ def model_of(name: str) -> "type[LanguageModel]":
     from makemore.models.base import LanguageModel
 
     found: type[LanguageModel] = _load(name, "model", "Model", LanguageModel)
-    for method in ["forward", "fit"] if config_of(name).fitted else ["forward"]:
-        if getattr(found, method) is getattr(LanguageModel, method):
+    needed = ["forward"] + ["fit"] * config_of(name).fitted + ["read"] * found.by_document
+    for method in needed:
+        own = getattr(found, method, None)
+        if own in (None, getattr(LanguageModel, method, None)) or getattr(own, "__isabstractmethod__", False):
             raise UserError(f"{FOLDER / name / 'model.py'}: Model must define {method}")
     return found
 

@@ -174,8 +174,7 @@ class Results(L.Callback):
                     losses[f"{name}_perplexity"] = perplexity(loss)
                     tokens = len(getattr(data.dataset, name))
                     losses[f"{name}_bits_per_character"] = bits_per_character(loss, tokens, count)
-        rows = len(data.dataset.train)
-        examples = pl_module.steps_taken * (data.config.batch_size or rows) or rows
+        examples = data.count_examples(pl_module.steps_taken)
         self.metrics = losses | {
             "steps": pl_module.steps_taken,
             "parameters": pl_module.model.size(),

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from makemore.data.spans import to_windows
 from makemore.data.windows import Windows
 from makemore.models.ngram import counts
 from makemore.models.ngram.config import Smoothing
@@ -22,13 +23,19 @@ class Teacher:
 
     def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
         self.share = share
+        self._block_size = train.block_size
         self._counts = counts.fit(train, vocabulary, Smoothing.kneser_ney)
         size = len(self._counts.backoff), vocabulary  # all contexts, of any length
         # What was asked for so far, the rest not a number; None where it would not fit.
         self._opinions = torch.full(size, torch.nan) if math.prod(size) <= OPINIONS_BUDGET else None
 
     def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
-        """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32"""
+        """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32
+
+        Of documents, both (B, T), that of their N tokens. (N, vocabulary)
+        """
+        if targets.dim() == 2:
+            contexts, targets = to_windows(contexts, targets, self._block_size)
         if self._counts.keys.device != contexts.device:
             self._counts = counts.Model(*(part.to(contexts.device) for part in self._counts))
             self._opinions = None if self._opinions is None else self._opinions.to(contexts.device)

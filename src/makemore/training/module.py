@@ -131,7 +131,7 @@ class LanguageModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._dev_sum += sum_losses(self.model, batch).item()
-        self._dev_count += len(batch.targets)
+        self._dev_count += batch.examples
 
     def on_validation_epoch_end(self) -> None:
         """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`."""

@@ -30,6 +30,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from makemore.config.status import Status
+from makemore.data.spans import PADDING
 from makemore.errors import Terminated, UserError
 from makemore.training import processes
 
@@ -151,8 +152,19 @@ def is_shared() -> bool:
     return dist.is_initialized()
 
 
-def average_gradients(model: nn.Module) -> None:
-    """Gives every process the mean of all processes' gradients, in one message; one without a gradient counts as 0."""
+def weigh(targets: Tensor) -> float:
+    """The weight of this process's share of a minibatch: its examples, relative to the mean of all shares.
+
+    Shares of windows are equal; those of documents, whose targets are (B, T), are not.
+    """
+    if not is_shared() or targets.dim() == 1:
+        return 1.0
+    examples = int((targets != PADDING).sum())
+    return examples * dist.get_world_size() / add_up(examples)[0]
+
+
+def average_gradients(model: nn.Module, weight: float = 1.0) -> None:
+    """Gives every process the weighted mean of all processes' gradients, in one message; a missing one counts as 0."""
     if not is_shared():
         return
     gradients = []
@@ -160,7 +172,7 @@ def average_gradients(model: nn.Module) -> None:
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             gradients.append(parameter.grad)
-    mean = average(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    mean = average(torch.cat([gradient.reshape(-1) for gradient in gradients]).mul_(weight))
     parts = torch.split(mean, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))

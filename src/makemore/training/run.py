@@ -23,6 +23,7 @@ from makemore.config.status import Status
 from makemore.data.cache import read_documents
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
+from makemore.data.spans import Spans
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
 from makemore.models import registry
@@ -97,7 +98,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
         device = f"cuda:{share.rank}" if chosen.accelerator is Accelerator.gpu else "cpu"
-        data.deal(calls, device, model.minibatches_per_step)
+        data.deal(calls, device, model.minibatches_per_step, model.by_document)
         module = LanguageModule(config, model, data.dataset, optimizer)
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         # Figures do not count as training, so results come first; the state comes last, to have that of all others.
@@ -221,6 +222,8 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
         return registry.build(config.model, vocabulary, block_size, config.seed)
     check_size(config.model, vocabulary, block_size, config.data.batch_size or len(data.train))
     model = registry.build(config.model, vocabulary, block_size, config.seed)
+    if model.by_document:
+        check_spans(config, Spans(data.train))
     model.initialize(torch.Generator().manual_seed(config.seed))
     model.adapt(data.train)
     if config.start_from is not None:
@@ -228,6 +231,17 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     few = torch.arange(min(config.data.batch_size or len(data.train), len(data.train), 2))
     check_model(model, *data.train.gather(few.repeat(model.minibatches_per_step)))
     return model
+
+
+def check_spans(config: TrainConfig, spans: Spans) -> None:
+    """Says if documents are cut. Raises UserError if a teacher were to judge pieces, whose contexts are incomplete."""
+    if spans.whole:
+        return
+    longer = f"data.block_size={spans.windows.block_size} is shorter than some documents with their boundaries"
+    if config.distillation > 0:
+        given = f"distillation={config.distillation:g} with model={config.model.name}"
+        raise UserError(f"{given} needs whole documents, and {longer}; give it a larger value")
+    log.info(f"{longer}: the model learns from them in {len(spans):,} pieces")
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, state: Path | None) -> None:

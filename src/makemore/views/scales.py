@@ -42,7 +42,7 @@ class Scales(View):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if pl_module.steps_taken == 0 and any(each.requires_grad for each in pl_module.model.parameters()):
-            # contexts (K, B, block_size) and targets (K, B)
+            # contexts (K, B, block_size) and targets (K, B), or both (K, B, T)
             self._batch = tuple(part[0, :MOST_EXAMPLES].clone() for part in batch)
             self._look(trainer, pl_module)
 
@@ -73,7 +73,7 @@ def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[Tensors, Tens
     """Each parameter that the loss depends on, and its gradient, by name. `.grad` and buffers are left alone."""
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     with evaluating(model), torch.enable_grad():
-        loss = F.cross_entropy(model(batch.contexts), batch.targets)
+        loss = F.cross_entropy(*model.score(*batch))
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     gradients = {name: each.cpu() for name, each in zip(parameters, found, strict=True) if each is not None}
     return {name: parameters[name].detach().cpu() for name in gradients}, gradients

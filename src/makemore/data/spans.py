@@ -1,0 +1,69 @@
+"""The same examples as in `Windows`, by document: for models that predict after every token in one pass.
+
+A span is a document, or a piece of `block_size` tokens of a longer one. Its token t is predicted from the tokens before
+it in the span. With block size 4
+
+    emma, ava  ->  . e m m a . a v a .
+    ids            . e m m   . a v a         a document of five tokens, its end included, is two spans
+    targets        e m m a   a v a .
+    ids            a         0 0 0 0         shorter spans are padded with 0,
+    targets        .         -100 ...        and their targets with `PADDING`
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from makemore.data.windows import Windows
+
+# A target that is none: what `torch.nn.functional.cross_entropy` ignores by default.
+PADDING = -100
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The spans of one split, in its order."""
+
+    windows: Windows
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Where in the stream each span's first id stands, and how many ids it has. (N,) int64 each"""
+        stream, longest = self.windows.stream, self.windows.block_size
+        last = torch.tensor([len(stream) - 1], device=stream.device)
+        edges = torch.cat([(stream[:-1] == 0).nonzero().squeeze(1), last])  # (documents + 1,)
+        sizes = edges.diff()  # (documents,) tokens
+        pieces = (sizes + longest - 1) // longest  # (documents,)
+        document = torch.repeat_interleave(pieces)  # (N,)
+        offset = (torch.arange(len(document), device=stream.device) - (pieces.cumsum(0) - pieces)[document]) * longest
+        return edges[document] + offset, (sizes[document] - offset).clamp(max=longest)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every span is a whole document, so that a token's context here is the same as in a window."""
+        return bool((self.windows.stream[self.bounds[0]] == 0).all())
+
+    def __len__(self) -> int:
+        return len(self.bounds[0])
+
+    def to(self, device: torch.device | str) -> "Spans":
+        return Spans(self.windows.to(device))
+
+    def gather(self, spans: Tensor) -> tuple[Tensor, Tensor]:
+        """The ids and targets (..., T) of spans (...), int64 on the windows' device; T is the longest's length."""
+        stream = self.windows.stream
+        starts, lengths = (part[spans.to(stream.device)].unsqueeze(-1) for part in self.bounds)  # (..., 1) each
+        longest = int(lengths.max()) if len(lengths) else 0
+        place = torch.arange(longest, device=stream.device)  # (T,)
+        inside = place < lengths  # (..., T)
+        at = (starts + place).clamp(max=len(stream) - 2)
+        return stream[at].long() * inside, stream[at + 1].long().masked_fill(~inside, PADDING)
+
+
+def to_windows(ids: Tensor, targets: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """The contexts (N, block_size) and targets (N,) of the N tokens of some spans of whole documents. (B, T) each"""
+    before = torch.nn.functional.pad(ids, (block_size - 1, 0)).unfold(1, block_size, 1)  # (B, T, block_size)
+    inside = targets != PADDING  # (B, T)
+    return before[inside], targets[inside]

@@ -1,0 +1,79 @@
+"""Models that read a document token by token, and predict after every token in one pass."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from makemore.data.spans import PADDING
+from makemore.models.base import LanguageModel, evaluating
+
+# What a model remembers of the ids read so far: tensors with a row for each document.
+State = tuple[Tensor, ...]
+
+
+class SequenceModel(LanguageModel):
+    """A model of the next token after every token. It defines `read`, from which the rest follows.
+
+    Its minibatches hold whole documents, `data.batch_size` of them, each with a target at every position. A context of
+    `block_size` ids is read without the boundaries that only fill it, so that both give the same logits.
+    """
+
+    by_document = True
+
+    @abstractmethod
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads on from a state, or from the start of documents.
+
+        Takes ids (B, T), T up to `block_size`; gives the logits of the token after each, (B, T, vocabulary), and the
+        state after the last. No logits may depend on later ids, or on other rows.
+        """
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
+        lengths = ((contexts != 0).sum(1) + 1).clamp(max=self.block_size)  # (B,) ids to read
+        longest = int(lengths.max())
+        # Every row shifted to the left, so that it begins with its first id to read.
+        places = torch.arange(longest, device=contexts.device) + (self.block_size - lengths).unsqueeze(1)
+        ids = contexts.gather(1, places.clamp(max=self.block_size - 1))  # (B, longest)
+        logits, _ = self.read(ids)
+        return logits[torch.arange(len(ids), device=ids.device), lengths - 1]
+
+    def score(self, contexts: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, vocabulary) and targets (N,) of windows, or of the N tokens of spans (B, T)."""
+        if targets.dim() == 1:
+            return super().score(contexts, targets)
+        inside = targets != PADDING  # (B, T)
+        longest = int(inside.sum(1).max())
+        logits, _ = self.read(contexts[:, :longest])
+        return logits[inside[:, :longest]], targets[inside]
+
+    def operations(self, rows: int) -> int:
+        """Multiplications and additions in a training step on documents that fill the context."""
+        return self.block_size * super().operations(rows)
+
+
+class Reader:
+    """The logits of contexts that grow by a token from call to call, without reading again what was read before."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.model = model
+        self._state: State | None = None
+        self._read = 0  # ids, by every row
+
+    def logits(self, contexts: Tensor) -> Tensor:
+        """What the model's `forward` gives in eval mode, from and to the CPU. (B, block_size) -> (B, vocabulary)"""
+        length = int((contexts[0] != 0).sum()) + 1
+        contexts = contexts.to(next(self.model.parameters()).device)
+        with evaluating(self.model):
+            if length > self.model.block_size:  # the oldest token is forgotten, which a state cannot do
+                logits: Tensor = self.model(contexts)
+                return logits.cpu()
+            each, self._state = self.model.read(contexts[:, self._read - length :], self._state)
+            self._read = length
+        return each[:, -1].cpu()
+
+    def keep(self, rows: Tensor) -> None:
+        """Forgets the rows that have ended. (B,) whether each goes on"""
+        if self._state is not None:
+            self._state = tuple(part[rows.to(part.device)] for part in self._state)

@@ -1,0 +1,157 @@
+"""What holds for every model that reads documents."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from makemore.config.schema import ModelConfig
+from makemore.data import corpus
+from makemore.data.documents import fingerprint
+from makemore.data.minibatches import EvaluationBatches
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows
+from makemore.inference import sampling
+from makemore.inference.evaluation import mean_loss
+from makemore.models import registry
+from makemore.models.base import LanguageModel, measure_losses
+from makemore.models.contract import check_model
+from makemore.models.model_file import TrainedModel
+from makemore.models.sequence import SequenceModel, State
+from tests.helpers import QUIET, Train, build, refused, same_state, seeded
+
+RECURRENT: dict[str, Any] = {"emb_dim": 6, "hidden": 8, "layers": 2, "dropout": 0.0}
+SMALL: dict[str, dict[str, Any]] = {
+    "bow": {"emb_dim": 6, "hidden": 8},
+    "rnn": RECURRENT,
+    "gru": RECURRENT,
+    "lstm": RECURRENT,
+    "transformer": {"width": 8, "heads": 2, "layers": 2, "dropout": 0.0},
+}
+NAMES = corpus.read(corpus.BUNDLED)
+VOCABULARY = Vocabulary.from_documents(NAMES)
+every_model = pytest.mark.parametrize("name", SMALL)
+
+
+def small(name: str, block_size: int = 16) -> LanguageModel:
+    model = build(name, len(VOCABULARY), block_size, **SMALL[name])
+    with torch.no_grad():
+        for parameter in model.parameters():  # far from the start, where all logits are alike
+            parameter.add_(torch.randn(parameter.shape, generator=seeded()), alpha=0.5)
+    return model
+
+
+def windows_of(documents: list[str], block_size: int = 16) -> Windows:
+    return Windows.from_documents(documents, VOCABULARY, block_size)
+
+
+def test_all_of_them_are_tested_here() -> None:
+    reading = [name for name in registry.names() if registry.model_of(name).by_document]
+    assert sorted(SMALL) == reading
+
+
+@every_model
+@pytest.mark.parametrize("block_size", [16, 4])
+def test_losses_by_document_are_those_by_windows(name: str, block_size: int) -> None:
+    """With 4 the documents do not fit into a context; then the windows decide."""
+    model, windows = small(name, block_size), windows_of(NAMES[:200], block_size)
+    by_document = EvaluationBatches(windows, by_document=True)
+    with torch.inference_mode():
+        reading = torch.cat([measure_losses(model, *batch) for batch in by_document])
+        looking = torch.cat([measure_losses(model, *batch) for batch in EvaluationBatches(windows)])
+    assert len(reading) == len(windows)
+    torch.testing.assert_close(reading, looking, rtol=1e-4, atol=1e-5)
+    assert mean_loss(model, by_document) == pytest.approx(float(looking.double().mean()), abs=1e-5)
+
+
+@every_model
+def test_reading_keeps_the_contract(name: str) -> None:
+    check_model(small(name), *windows_of(NAMES[:2]).gather(torch.arange(6)))
+
+
+@every_model
+@pytest.mark.parametrize("prefix", ["", "ma"])
+def test_a_state_gives_the_same_names_as_reading_everything_again(name: str, prefix: str) -> None:
+    """Contexts of 4 are soon full, and then move on."""
+    model = small(name, 4)
+    trained = TrainedModel(model, VOCABULARY, {}, {}, 0, torch.from_numpy(fingerprint([])), [])
+    kept = [drawn for drawn, _ in sampling.sample(trained, 50, seeded(), prefix=prefix, max_length=12)]
+    start = torch.tensor(VOCABULARY.encode_text(prefix).tolist(), dtype=torch.int64).expand(50, -1)
+    again = sampling.draw(trained.logits, start, 4, seeded(), max_length=12)
+    assert kept == [VOCABULARY.join([VOCABULARY.tokens[i] for i in row]) for row in again]
+    assert len({len(each) for each in kept}) > 3
+
+
+@every_model
+def test_the_gradient_of_a_minibatch_is_that_of_the_mean_over_its_tokens(name: str) -> None:
+    model, windows = small(name).double(), windows_of(NAMES[:7])
+    (documents,) = EvaluationBatches(windows, by_document=True)
+    contexts, targets = windows.gather(torch.arange(len(windows)))
+    found = []
+    for batch in (documents, (contexts, targets)):
+        loss = model.loss_and_gradients(*batch)
+        found.append(
+            [loss, *(parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None)]
+        )
+    torch.testing.assert_close(found[0], found[1])
+
+
+@every_model
+def test_runs_do_not_depend_on_calls_and_can_be_resumed_sampled_mixed_and_taught(
+    train: Train, few_names: Path, name: str
+) -> None:
+    keys = [f"model.{key}={value}" for key, value in SMALL[name].items()]
+    data = ("data=text", f"data.path={few_names}", "data.batch_size=4", "data.replacement=false", *QUIET)
+    settings = (f"model={name}", *keys, *data, "optimizer=adamw", "schedule.lr=0.01", "steps=30", "eval_every=10")
+    single, many = (train(*settings, f"steps_per_execution={steps}") for steps in (1, 10))
+    assert same_state(single, many)
+    assert single.metrics["dev_loss"] < 3
+    taught = train(*settings, "distillation=0.5")
+    assert not same_state(single, taught)
+    mixed = train("model=mixture", f"model.members=[{single.folder},{single.folder}]", *data)
+    assert mixed.metrics["dev_loss"] == pytest.approx(single.metrics["best_dev_loss"], abs=1e-5)
+
+
+def test_a_teacher_knows_no_contexts_that_are_cut(train: Train, few_names: Path) -> None:
+    settings = ("model=rnn", "data=text", f"data.path={few_names}", "data.block_size=3", "steps=5", *QUIET)
+    train(*settings)
+    with refused("distillation=0.5", "data.block_size=3"):
+        train(*settings, "distillation=0.5")
+
+
+class Reader(SequenceModel):
+    """Counts how often each token was read so far."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelConfig("bow"), vocabulary=5, block_size=4)
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        before = 0 if state is None else state[0].unsqueeze(1)
+        counts = before + torch.nn.functional.one_hot(ids, 5).float().cumsum(1)
+        return self.scale * counts, (counts[:, -1],)
+
+
+class LooksAhead(Reader):
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        logits, state = super().read(ids, state)
+        return logits + ids.sum(1)[:, None, None], state
+
+
+class Forgets(Reader):
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        return super().read(ids, None)
+
+
+class RowsSecond(Reader):
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        logits, (counts,) = super().read(ids, None if state is None else (state[0][0],))
+        return logits, (counts.unsqueeze(0),)
+
+
+@pytest.mark.parametrize("model", [LooksAhead(), Forgets(), RowsSecond()])
+def test_a_model_that_reads_wrongly_is_refused_before_training(model: Reader) -> None:
+    with refused("model.py", "read"):
+        check_model(model, torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))

@@ -84,6 +84,20 @@ def test_a_state_gives_the_same_names_as_reading_everything_again(name: str, pre
     assert len({len(each) for each in kept}) > 3
 
 
+@pytest.mark.parametrize("name", ["rnn", "bow"])
+def test_activations_are_those_after_a_contexts_last_id(name: str) -> None:
+    """A context of one letter after its boundary has the same as a whole document that begins with it."""
+    model = small(name)
+    contexts, _ = windows_of(["emma"]).gather(torch.arange(5))
+    together = model.activations(contexts)
+    assert together
+    for place, context in enumerate(contexts):
+        alone = model.activations(context.unsqueeze(0))
+        for layer, values in alone.items():
+            assert values.shape == (1, 8)
+            torch.testing.assert_close(values[0], together[layer][place])
+
+
 @every_model
 def test_the_gradient_of_a_minibatch_is_that_of_the_mean_over_its_tokens(name: str) -> None:
     model, windows = small(name).double(), windows_of(NAMES[:7])

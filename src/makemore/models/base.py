@@ -108,13 +108,13 @@ class LanguageModel(nn.Module):
         return None
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """The outputs of tanh layers by name, each (B, ...): by default those of every nn.Tanh."""
+        """The outputs of tanh layers by name, each (B, ...): by default those of every nn.Tanh and nn.RNN."""
         found: dict[str, Tensor] = {}
 
         def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
-            found[name] = output
+            found[name] = output[0] if isinstance(output, tuple) else output
 
-        tanhs = [(name, module) for name, module in self.named_modules() if isinstance(module, nn.Tanh)]
+        tanhs = [(name, module) for name, module in self.named_modules() if isinstance(module, nn.Tanh | nn.RNN)]
         hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs]
         try:
             self(contexts)

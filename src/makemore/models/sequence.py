@@ -31,13 +31,15 @@ class SequenceModel(LanguageModel):
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
-        lengths = ((contexts != 0).sum(1) + 1).clamp(max=self.block_size)  # (B,) ids to read
-        longest = int(lengths.max())
+        lengths = self._lengths(contexts)  # (B,)
         # Every row shifted to the left, so that it begins with its first id to read.
-        places = torch.arange(longest, device=contexts.device) + (self.block_size - lengths).unsqueeze(1)
-        ids = contexts.gather(1, places.clamp(max=self.block_size - 1))  # (B, longest)
-        logits, _ = self.read(ids)
-        return logits[torch.arange(len(ids), device=ids.device), lengths - 1]
+        places = torch.arange(int(lengths.max()), device=contexts.device) + (self.block_size - lengths).unsqueeze(1)
+        logits, _ = self.read(contexts.gather(1, places.clamp(max=self.block_size - 1)))  # (B, T, vocabulary)
+        return last(logits, lengths)
+
+    def _lengths(self, contexts: Tensor) -> Tensor:
+        """How many ids of each context are to be read, its boundary included. (B, block_size) -> (B,)"""
+        return ((contexts != 0).sum(1) + 1).clamp(max=self.block_size)
 
     def score(self, contexts: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, vocabulary) and targets (N,) of windows, or of the N tokens of spans (B, T)."""
@@ -48,9 +50,19 @@ class SequenceModel(LanguageModel):
         logits, _ = self.read(contexts[:, :longest])
         return logits[inside[:, :longest]], targets[inside]
 
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """The outputs of tanh layers after the last id, by name. (B, width) each"""
+        lengths = self._lengths(contexts)
+        return {name: last(each, lengths) for name, each in super().activations(contexts).items()}
+
     def operations(self, rows: int) -> int:
         """Multiplications and additions in a training step on documents that fill the context."""
         return self.block_size * super().operations(rows)
+
+
+def last(values: Tensor, lengths: Tensor) -> Tensor:
+    """What stands at the end of each row's ids. (B, T, width), (B,) -> (B, width)"""
+    return values[torch.arange(len(values), device=values.device), lengths - 1]
 
 
 class Reader:

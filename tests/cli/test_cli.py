@@ -1,4 +1,4 @@
-"""The commands of the README, each as a process of its own."""
+"""The commands of the README and docs/networks.md, each as a process of its own."""
 
 import re
 import shlex
@@ -159,20 +159,21 @@ def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
     assert {"loss.png", "embedding.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
 
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"^python (?:train|sample|evaluate)\.py.*$", README, re.MULTILINE)))
+# docs/your-own-model.md is for tests/test_own_model.py, and the corpus that docs/words.md needs is no part of the project.
+PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/networks.md")]
+COMMANDS = sorted(set(re.findall(r"^python (?:train|sample|evaluate)\.py.*$", "\n".join(PAGES), re.MULTILINE)))
 
 
 # What needs a network, a finished run or a cluster; `test_sweep_commands` and others have these.
 ELSEWHERE = ("data=makemore", "--config-dir", "resume_sweep=", "resume=", "start_from=", "hydra/launcher=")
 
 
-def test_readme_has_commands() -> None:
+def test_pages_have_commands() -> None:
     assert len(COMMANDS) > 5
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not any(word in command for word in ELSEWHERE)])
-def test_readme_commands_run(tmp_path: Path, trained: Path, command: str) -> None:
+def test_commands_on_pages_run(tmp_path: Path, trained: Path, command: str) -> None:
     (tmp_path / "my_words.txt").write_text("\n".join(["emma", "ava", "mia", "kalia", "zoë"] * 4), encoding="utf-8")
     words = shlex.split(command, comments=True)[1:]
     words = [word.replace("my_words.txt", str(tmp_path / "my_words.txt")) for word in words]

@@ -102,6 +102,15 @@ def test_a_run_ends_with_a_killed_process_and_can_be_resumed(
     assert compare(whole.folder, tmp_path / "killed_run") == []
 
 
+def test_every_processs_network_must_fit_into_memory() -> None:
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 6 // 10
+    # Four numbers of four bytes for each of 30 + 1 + 27 weights and biases of a hidden unit.
+    hidden = f"model.hidden={half // (16 * 58)}"
+    training.check(check(composed(hidden)))
+    with refused(hidden, "trainer.processes=2"):
+        training.check(check(composed(hidden, *TWO)))
+
+
 class Stopper(Callback):
     """Ends the second process, and no other."""
 

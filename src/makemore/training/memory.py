@@ -12,8 +12,11 @@ from makemore.memory import check_memory
 from makemore.models import registry
 
 
-def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size: int) -> None:
-    """Raises UserError if a network and a minibatch do not fit into memory, before they are made."""
+def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size: int, processes: int = 1) -> None:
+    """Raises UserError if a network and a minibatch do not fit into memory, before they are made.
+
+    Each process has the network, and a share of the minibatch.
+    """
     numbers, rows = 0, batch_size
     if not config.fitted:
         with torch.device("meta"):  # sizes alone, without memory
@@ -21,9 +24,10 @@ def check_size(config: ModelConfig, vocabulary: int, block_size: int, batch_size
         numbers, rows = model.size(), batch_size * model.minibatches_per_step
     sizes = f", {named}" if (named := name_sizes(config)) else ""
     data = f"{vocabulary:,} tokens, data.batch_size={batch_size}, data.block_size={block_size}"
+    data += f", trainer.processes={processes}" if processes > 1 else ""
     # Parameters and gradients in float32, and as much again while states are written; a minibatch's contexts, and where
     # in the text their ids stand, in int64.
-    needed = 4 * 4 * numbers + 2 * 8 * rows * block_size
+    needed = 4 * 4 * numbers * processes + 2 * 8 * rows * block_size
     check_memory(needed, f"model={config.name} with {data}{sizes}", "choose smaller sizes, or a smaller text")
 
 

@@ -184,7 +184,7 @@ def check(config: TrainConfig) -> None:
         if rows % processes:
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
             raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
-        check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows)
+        check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows, processes)
 
 
 def silence() -> None:
@@ -220,7 +220,9 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     vocabulary = len(data.vocabulary)
     if config.model.fitted:
         return registry.build(config.model, vocabulary, block_size, config.seed)
-    check_size(config.model, vocabulary, block_size, config.data.batch_size or len(data.train))
+    check_size(
+        config.model, vocabulary, block_size, config.data.batch_size or len(data.train), config.trainer.processes
+    )
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     if model.by_document:
         check_spans(config, Spans(data.train))

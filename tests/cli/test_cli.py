@@ -159,7 +159,7 @@ def test_ctrl_c_while_figures_are_drawn_loses_nothing(tmp_path: Path) -> None:
     assert {"loss.png", "embedding.png", "samples.txt"} <= {path.name for path in metrics.parent.iterdir()}
 
 
-# docs/your-own-model.md is for tests/test_own_model.py, and the corpus that docs/words.md needs is no part of the project.
+# docs/your-own-model.md has a test of its own, and the corpus of docs/words.md is no part of the project.
 PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/networks.md")]
 COMMANDS = sorted(set(re.findall(r"^python (?:train|sample|evaluate)\.py.*$", "\n".join(PAGES), re.MULTILINE)))
 

@@ -14,8 +14,8 @@ from makemore.data.minibatches import EvaluationBatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.inference import sampling
-from makemore.inference.evaluation import mean_loss
-from makemore.models import registry
+from makemore.inference.evaluation import mean_loss, read_own
+from makemore.models import model_file, registry
 from makemore.models.base import LanguageModel, measure_losses
 from makemore.models.contract import check_model
 from makemore.models.model_file import TrainedModel
@@ -126,6 +126,20 @@ def test_runs_do_not_depend_on_calls_and_can_be_resumed_sampled_mixed_and_taught
     assert not same_state(single, taught)
     mixed = train("model=mixture", f"model.members=[{single.folder},{single.folder}]", *data)
     assert mixed.metrics["dev_loss"] == pytest.approx(single.metrics["best_dev_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("block_size", [16, 20])
+def test_a_mixture_of_readers_and_others_has_the_same_losses_by_document_and_by_window(
+    train: Train, few_names: Path, block_size: int
+) -> None:
+    data = ("data=text", f"data.path={few_names}", "test=true", *QUIET)
+    counts = train("model=ngram", f"data.block_size={block_size}", *data)
+    reader = train("model=gru", "model.hidden=8", "steps=20", *data)
+    mixed = train("model=mixture", f"model.members=[{counts.folder},{reader.folder}]", *data)
+    trained = model_file.load(mixed.folder)
+    assert trained.model.by_document == (block_size == 16)
+    windows = Windows(read_own(trained).parts[1], trained.block_size)
+    assert mean_loss(trained.model, EvaluationBatches(windows)) == pytest.approx(mixed.metrics["dev_loss"], abs=1e-6)
 
 
 def test_a_teacher_knows_no_contexts_that_are_cut(train: Train, few_names: Path) -> None:

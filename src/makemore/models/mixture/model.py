@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import EvaluationBatches
+from makemore.data.spans import to_windows
 from makemore.models import model_file
 from makemore.models.base import LanguageModel, measure_losses
 from makemore.models.mixture import members
@@ -22,17 +23,19 @@ class Model(LanguageModel):
         super().__init__(config, vocabulary, block_size)
         self.weights: Tensor
         self.register_buffer("weights", torch.empty(len(config.members), dtype=torch.float64))
-        # In a run these are paths, which `fit` reads; in a checkpoint they are descriptions.
+        # In a run these are paths; in a checkpoint they are descriptions.
+        paths = tuple(member for member in config.members if isinstance(member, str))
         described = [member for member in config.members if not isinstance(member, str)]
         self.members = nn.ModuleList(
-            model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described
+            [member.model for member in members.load(paths)]
+            or [model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described]
         )
+        # Whole documents, if members that read them can read all that the others see.
+        self.by_document = {member.block_size for member in self.members if member.by_document} == {block_size}
 
     def fit(self, data: Dataset) -> None:
         """Takes the weights that are given, or fits them to dev."""
-        trained = members.load(tuple(self.config.members))
-        members.check_data(self.config.members, trained, data)
-        self.members = nn.ModuleList(member.model for member in trained)
+        members.check_data(self.config.members, members.load(tuple(self.config.members)), data)
         self.requires_grad_(False)  # nothing moves its members
         if self.config.weights is not None:
             given = torch.tensor(self.config.weights, dtype=torch.float64)
@@ -43,12 +46,21 @@ class Model(LanguageModel):
     @torch.inference_mode()
     def _score(self, data: Dataset) -> Tensor:
         """Each member's log-probability of every dev target. (members, examples)"""
-        return torch.cat([self._score_targets(*batch) for batch in EvaluationBatches(data.dev)], dim=1)
+        return torch.cat(
+            [self._score_targets(*batch) for batch in EvaluationBatches(data.dev, by_document=self.by_document)], dim=1
+        )
 
     def _score_targets(self, contexts: Tensor, targets: Tensor) -> Tensor:
-        """Each member's log-probability of every target. (members, B) float64"""
-        losses = [measure_losses(member, contexts[:, -member.block_size :], targets) for member in self.members]  # type: ignore[arg-type,operator]
-        return torch.stack([each.double() for each in losses]).neg_()
+        """Each member's log-probability of every target, of windows or of spans. (members, B) float64"""
+        losses = []
+        for member in self.members:
+            batch = contexts, targets
+            if targets.dim() == 1:
+                batch = contexts[:, -member.block_size :], targets  # type: ignore[operator]
+            elif not member.by_document:
+                batch = to_windows(contexts, targets, member.block_size)  # type: ignore[arg-type]
+            losses.append(measure_losses(member, *batch).double())  # type: ignore[arg-type]
+        return torch.stack(losses).neg_()
 
     def losses(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The cross-entropy of each example, from that of each member. (B,) float64"""

@@ -1,126 +1,108 @@
-"""Every network that PyTorch differentiates, against a plain loop around the same network, in the same sitting.
+"""Every network of the lectures and of makemore.py, by the experiment of its name: the mean and spread over seeds.
 
-    python -m benchmarks.networks
+    python -m benchmarks.networks -- data=text data.path=names.txt
 
-For each network, in every round, one after the other and on one thread: a plain loop, as in makemore.py, with the rows
-drawn from tensors that were prepared before, padded to the longest name; and train.py with the same sizes, optimizer,
-minibatches and steps, with a validation, a checkpoint and the log. Shows the medians, writes results/networks.json, and
-the table between the marks in docs/networks.md. `--systems gru` measures only these, and keeps other rows.
+trains each with every seed, with and without repeated names; writes results/networks.json, and the table between the
+marks in docs/networks.md. The last column is a paired test over the dev names, of the first seed's run against that in
+the row above (`python evaluate.py checkpoint=RUN against=RUN`). `--systems gru --seeds 1 2` measures only these, and
+keeps other rows; `--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted.
 """
 
-import argparse
-import json
 import statistics
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-
 from benchmarks import measuring
+from benchmarks.leaderboard import train
+from makemore.inference.comparison import compare
+from makemore.models import model_file
 
 PAGE = measuring.ROOT / "docs" / "networks.md"
-BEGIN, END = "<!-- speed: python -m benchmarks.networks -->", "<!-- end of speed -->"
-# The rows of a minibatch, and the steps that are timed.
-SYSTEMS = {
-    "deep": (32, 4000),
-    "wavenet": (32, 1000),
-    "bow": (32, 2000),
-    "rnn": (32, 2000),
-    "gru": (32, 1000),
-    "lstm": (32, 1000),
-    "transformer": (32, 300),
-}
-RATE = 0.001
+BEGIN, END = "<!-- losses: python -m benchmarks.networks -->", "<!-- end of losses -->"
+SYSTEMS = ("mlp", "deep", "wavenet", "bow", "rnn", "gru", "lstm", "transformer")
+# What no experiment of its name has: the lecture's own recipes.
+COMMANDS = {"mlp": "model=mlp", "wavenet": "model=wavenet schedule.drop_at=0.75"}
+LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
 
 
-def configure(name: str, rows: int, steps: int) -> list[str]:
-    """What train.py is given."""
-    return [
-        f"model={name}",
-        f"data.batch_size={rows}",
-        f"steps={steps}",
-        f"eval_every={steps}",
-        "optimizer=adamw",
-        "schedule=constant",
-        f"schedule.lr={RATE}",
-        "trainer.threads=1",
-        "callbacks=none",
-    ]
+def command(name: str) -> str:
+    return COMMANDS.get(name, f"experiment={name}")
 
 
-def plain(name: str) -> dict[str, float]:
-    """The plain loop."""
-    from hydra import compose, initialize_config_dir
-
-    from makemore.config import compose as configuration
-    from makemore.data.cache import read_documents
-    from makemore.data.spans import PADDING, Spans
-    from makemore.data.windows import Windows
-    from makemore.models import registry
-
-    torch.set_num_threads(1)
-    rows, steps = SYSTEMS[name]
-    configuration.register()
-    with initialize_config_dir(str(measuring.ROOT / "conf"), version_base="1.3"):
-        config = configuration.check_run(compose("train", configure(name, rows, steps)), registry.config_of)
-    documents = read_documents(config.data)
-    windows = Windows(documents.parts[0], config.data.block_size)
-    model: Any = registry.build(config.model, len(documents.vocabulary), config.data.block_size)
-    examples = Spans(windows) if model.by_document else windows
-    inputs, targets = examples.gather(torch.arange(len(examples)))  # (N, block_size), (N,) or (N, block_size)
-    forward = (lambda x: model.read(x)[0]) if model.by_document else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
-    started = time.perf_counter()
-    for _ in range(steps):
-        which = torch.randint(len(inputs), (rows,))
-        logits = forward(inputs[which])
-        loss = F.cross_entropy(logits.flatten(0, -2), targets[which].flatten(), ignore_index=PADDING)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return {"fit_seconds": time.perf_counter() - started}
+def measure(names: list[str], seeds: list[int], given: list[str], runs: Path, rows: dict[str, Any]) -> None:
+    """Trains each network with every seed on both lists, and keeps the metrics."""
+    for seed in seeds:
+        for kind, repeated in LISTS.items():
+            for name in names:
+                arguments = [*command(name).split(), *given, repeated, f"seed={seed}", "callbacks=none"]
+                metrics = train(arguments, runs / f"{name}-{kind}-{seed}")
+                rows.setdefault(name, {}).setdefault(kind, {})[str(seed)] = metrics
+                print(f"{name:12}{kind:8}seed {seed}   dev {metrics['dev_loss']:.4f}", flush=True)
+                measuring.keep("networks", rows)
 
 
-def measure(name: str, rounds: int) -> dict[str, float]:
-    """Milliseconds a step of both, and the ratio of train.py's time to the loop's: medians over the rounds."""
-    rows, steps = SYSTEMS[name]
-    found = []
-    for _ in range(rounds):
-        _, printed = measuring.run("-m", "benchmarks.networks", "--plain", name)
-        loop = json.loads(printed.strip().splitlines()[-1])["fit_seconds"]
-        with tempfile.TemporaryDirectory() as folder:
-            _, metrics = measuring.train(configure(name, rows, steps), Path(folder) / "run")
-        found.append((loop / steps * 1e3, metrics["fit_seconds"] / steps * 1e3, metrics["fit_seconds"] / loop))
-    return dict(zip(("plain", "makemore", "ratio"), map(statistics.median, zip(*found, strict=True)), strict=True))
+def order(rows: dict[str, Any]) -> list[str]:
+    """The networks that were measured, the best dev loss last."""
+    measured = [name for name in SYSTEMS if name in rows]
+    return sorted(measured, key=lambda name: -mean(rows, name, "all", "dev_loss"))
+
+
+def compare_neighbours(seed: int, runs: Path, rows: dict[str, Any]) -> None:
+    """Compares each network's run with that of the network before it."""
+    names = order(rows)
+    folders = [runs / f"{name}-all-{seed}" for name in names]
+    for name, folder, before in zip(names[1:], folders[1:], folders, strict=False):
+        if folder.exists() and before.exists():
+            rows[name]["p"] = compare(model_file.load(folder), model_file.load(before), None)["p"]
+    measuring.keep("networks", rows)
+
+
+def values(rows: dict[str, Any], name: str, kind: str, key: str) -> list[float]:
+    return [metrics[key] for metrics in rows[name].get(kind, {}).values()]
+
+
+def mean(rows: dict[str, Any], name: str, kind: str, key: str) -> float:
+    return statistics.fmean(values(rows, name, kind, key))
+
+
+def describe(found: list[float]) -> str:
+    """A mean, and the standard deviation if there are several."""
+    if not found:
+        return ""
+    spread = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):.3f}{spread}"
 
 
 def table(rows: dict[str, Any]) -> str:
     """The rows as Markdown."""
-    lines = ["| network | plain loop, ms a step | `train.py` | ratio |", "| --- | --- | --- | --- |"]
-    for name, row in rows.items():
-        if name in SYSTEMS:
-            lines.append(f"| `{name}` | {row['plain']:.2f} | {row['makemore']:.2f} | {row['ratio']:.2f} |")
+    heads = ["network", "parameters", "seconds", "train", "dev", "test", "dev, unique", "test, unique", "seeds"]
+    heads += ["paired p", "command"]
+    lines = [" | ".join(["", *heads, ""]).strip(), "|" + " --- |" * len(heads)]
+    for name in order(rows):
+        cells = [f"`{name}`", f"{mean(rows, name, 'all', 'parameters'):,.0f}"]
+        cells.append(f"{mean(rows, name, 'all', 'fit_seconds'):.0f}")
+        cells += [describe(values(rows, name, "all", f"{part}_loss")) for part in ("train", "dev", "test")]
+        cells += [describe(values(rows, name, "unique", f"{part}_loss")) for part in ("dev", "test")]
+        p = rows[name].get("p")
+        cells += [str(len(rows[name]["all"])), "" if p is None else f"{p:.2g}"]
+        lines.append("| " + " | ".join([*cells, f"`python train.py {command(name)}`"]) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measures, keeps and writes."""
-    arguments = argparse.ArgumentParser(description="networks against plain loops around them")
-    arguments.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS), help="all if left out")
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--plain", choices=list(SYSTEMS), help="only the plain loop of this one; prints JSON")
+    """Trains, keeps and writes."""
+    arguments = measuring.table_arguments("every network, over seeds", SYSTEMS, "the data, as train.py takes it")
+    arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     options = arguments.parse_args()
-    if options.plain:
-        print(json.dumps(plain(options.plain)))
-        return
     rows: dict[str, Any] = measuring.kept("networks")
-    for name in options.systems:
-        rows[name] = measure(name, options.rounds)
-        print(f"{name:12} " + "   ".join(f"{key} {value:.2f}" for key, value in rows[name].items()), flush=True)
-        measuring.keep("networks", {each: rows[each] for each in SYSTEMS if each in rows})
+    if options.table and not rows:
+        arguments.error("there are no results yet; leave out --table")
+    if not options.table:
+        rows = measuring.kept("networks", settings=measuring.shown(options.settings))
+        with measuring.runs_folder(options.runs) as folder:
+            runs = Path(folder).resolve()
+            measure(options.systems, options.seeds, options.settings, runs, rows)
+            compare_neighbours(options.seeds[0], runs, rows)
     measuring.insert(PAGE, BEGIN, table(rows), END)
     print("written: benchmarks/results/networks.json, docs/networks.md")
 

@@ -1,13 +1,13 @@
-"""Every system on the same split, with and without repeated names: the leaderboard of the README.
+"""Every system on the same split, with and without repeated names: the leaderboard of docs/results.md.
 
     python -m benchmarks.leaderboard data=text data.path=names.txt
 
 trains each system as a process of its own, twice, with data.unique=false and true, on the data that the arguments name
 (the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, the table between the
-marks in README.md, and docs/quality.png: every system's dev loss against its seconds of training, a mixture's with
-those of its members. It takes twenty to thirty minutes. `--systems bigram-neural wavenet-lecture-5 -- data=...` trains
-only these, and keeps other rows; `--runs FOLDER` keeps the runs, and the same command then goes on where it was
-interrupted; `--table` only writes the table and the figure again.
+marks in docs/results.md, a shorter one in README.md, and docs/quality.png: every system's dev loss against its seconds
+of training, a mixture's with those of its members. It takes twenty to thirty minutes. `--systems bigram-neural
+wavenet-lecture-5 -- data=...` trains only these, and keeps other rows; `--runs FOLDER` keeps the runs, and the same
+command then goes on where it was interrupted; `--table` only writes the tables and the figure again.
 
 The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from benchmarks import measuring
 from makemore.files import METRICS
 
+PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
 
 
@@ -103,21 +104,40 @@ def measure(systems: list[System], data: list[str], runs: Path, rows: dict[str, 
 
 
 def table(rows: dict[str, Any]) -> str:
-    """The rows as Markdown, the best dev loss last."""
-    lines = [
-        "| system | parameters | seconds | train | dev | test | train, unique | dev, unique | test, unique | command |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    entries = []
+    """Every loss of every system as Markdown, the best dev loss last."""
+    columns = ["system", "parameters", "seconds", *PARTS, *(f"{part}, unique" for part in PARTS), "command"]
+    lines = []
     for system in measured(rows):
-        both = rows[system.name]
-        losses = [f"{both[which][f'{part}_loss']:.3f}" for which in ("all", "unique") for part in PARTS]
         name = system.name + (f" (published {system.published})" if system.published else "")
-        members = " model.members=[RUN,RUN]" if system.members else ""
-        command = "`" + " ".join(f"python train.py {system.arguments}{members} {rows['data']}".split()) + "`"
-        cells = [name, f"{both['all']['parameters']:,}", f"{seconds(system, rows):.1f}", *losses, command]
-        entries.append((both["all"]["dev_loss"], "| " + " | ".join(cells) + " |"))
-    return "\n".join([*lines, *(line for _, line in sorted(entries, key=lambda entry: -entry[0]))])
+        losses = [loss(system, rows, part, which) for which in ("all", "unique") for part in PARTS]
+        lines.append([name, *cost(system, rows), *losses, command(system, rows["data"])])
+    return markdown(columns, lines)
+
+
+def short_table(rows: dict[str, Any]) -> str:
+    """Dev and test loss of every system as Markdown; the data, which all commands share, is left out."""
+    lines = [
+        [system.name, *cost(system, rows), loss(system, rows, "dev"), loss(system, rows, "test"), command(system)]
+        for system in measured(rows)
+    ]
+    return markdown(["system", "parameters", "seconds", "dev", "test", "command"], lines)
+
+
+def markdown(columns: list[str], lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, ["---"] * len(columns), *lines])
+
+
+def cost(system: System, rows: dict[str, Any]) -> list[str]:
+    return [f"{rows[system.name]['all']['parameters']:,}", f"{seconds(system, rows):.1f}"]
+
+
+def loss(system: System, rows: dict[str, Any], part: str, which: str = "all") -> str:
+    return f"{rows[system.name][which][f'{part}_loss']:.3f}"
+
+
+def command(system: System, data: str = "") -> str:
+    members = "model.members=[RUN,RUN]" if system.members else ""
+    return "`" + " ".join(f"python train.py {system.arguments} {members} {data}".split()) + "`"
 
 
 PARTS = ("train", "dev", "test")
@@ -126,8 +146,9 @@ LABEL, BESIDE = 0.018, 30
 
 
 def measured(rows: dict[str, Any]) -> list[System]:
-    """The systems that have been measured with and without repeated names."""
-    return [system for system in SYSTEMS if len(rows.get(system.name, ())) == 2]
+    """The systems that have been measured with and without repeated names, the best dev loss last."""
+    both = [system for system in SYSTEMS if len(rows.get(system.name, ())) == 2]
+    return sorted(both, key=lambda system: -rows[system.name]["all"]["dev_loss"])
 
 
 def seconds(system: System, rows: dict[str, Any]) -> float:
@@ -181,9 +202,10 @@ def main() -> None:
         rows = measuring.kept("leaderboard", data=measuring.shown(options.settings))
         with measuring.runs_folder(options.runs) as folder:
             measure(chosen, options.settings, Path(folder).resolve(), rows)
-    measuring.insert(measuring.ROOT / "README.md", BEGIN, table(rows), END)
+    measuring.insert(PAGE, BEGIN, table(rows), END)
+    measuring.insert(README, BEGIN, short_table(rows), END)
     draw(rows, measuring.ROOT / "docs" / "quality.png")
-    print("written: benchmarks/results/leaderboard.json, README.md, docs/quality.png")
+    print("written: benchmarks/results/leaderboard.json, docs/results.md, README.md, docs/quality.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The shortest training to a dev loss, by rules: the records of the README.
+"""The shortest training to a dev loss, by rules: the records of docs/results.md.
 
     python -m benchmarks.speedrun data=text data.path=names.txt               (both records, on the lecture's list)
     python -m benchmarks.speedrun --record lecture data=text data.path=names.txt

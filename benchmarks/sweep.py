@@ -2,11 +2,11 @@
 
     python -m benchmarks.sweep [--rounds 5] [--steps 200000] [--no-commands] [KEY=VALUE ...]
 
-The sweep is the README's: 3 embedding sizes, 2 hidden widths, 3 block sizes. One after another it runs in one process
-(Hydra's own launcher) and as 18 commands. What the cores allow is measured on work that shares nothing: the compiled
-training step, and plain Python, each in one process and in one process a core. Where two "cores" are two threads of
-one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes, six without the
-commands.
+The sweep is that of docs/sweeps.md: 3 embedding sizes, 2 hidden widths, 3 block sizes. One after another it runs in one
+process (Hydra's own launcher) and as 18 commands. What the cores allow is measured on work that shares nothing: the
+compiled training step, and plain Python, each in one process and in one process a core. Where two "cores" are two
+threads of one, loops that keep its arithmetic units busy gain nothing from the second. A round takes ten minutes, six
+without the commands.
 """
 
 import argparse

@@ -1,0 +1,70 @@
+"""The README and docs/: their links, the tables that benchmarks write, and the README's Python."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import leaderboard, measuring
+from tests.helpers import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def find_anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub links to them: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", without_code(read(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = without_code(read(page))
+    links = re.findall(r"\]\(([^()\s]+)\)", text) + re.findall(r"<img src=\"([^\"]+)\"", text)
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in find_anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_pages_run_exist(page: Path) -> None:
+    for module in re.findall(r"python -m ((?:benchmarks|makemore)[\w.]*\w)", read(page)):
+        assert importlib.util.find_spec(module) is not None, module
+
+
+def test_the_readme_is_one_page() -> None:
+    lines = read(ROOT / "README.md").splitlines()
+    assert max(len(line) for line in lines if not line.startswith("|")) <= 150
+    assert len([word for word in " ".join(lines).split() if re.search(r"\w", word)]) <= 900
+
+
+def test_the_leaderboards_are_those_of_the_measurements() -> None:
+    rows = measuring.kept("leaderboard")
+    for page, table in (
+        (leaderboard.PAGE, leaderboard.table(rows)),
+        (leaderboard.README, leaderboard.short_table(rows)),
+    ):
+        assert f"{leaderboard.BEGIN}\n{table}\n{leaderboard.END}" in read(page)
+
+
+def test_the_python_of_the_readme_runs(trained: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", read(ROOT / "README.md"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(\S 0\.\d\d\n){5}", done.stdout)

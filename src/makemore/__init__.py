@@ -13,9 +13,26 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     training: module, callbacks, report, start_from, run
     sweeps: folder, progress, command, job, table, figures, report
     cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main
+    api
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and
 batches. `models` holds what every model has, and a folder for each: `NAME/config`, `NAME/model` and its mathematics.
 `inference` draws names and measures losses; `views` has one file for each figure; `training` is one run, start to
-finish; `sweeps` is many runs; `cli` is how the scripts speak to a person.
+finish; `sweeps` is many runs; `cli` is how the scripts speak to a person, and `api` is for Python.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from makemore.api import Model, load, train
+
+__all__ = ["Model", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads `makemore.api`, and PyTorch with it, only when something of it is used."""
+    if name not in __all__:
+        raise AttributeError(f"module 'makemore' has no attribute {name!r}")
+    from makemore import api
+
+    return getattr(api, name)

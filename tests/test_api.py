@@ -1,0 +1,74 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import makemore
+from makemore.files import CONFIG
+from tests.helpers import Script, refused
+
+
+@pytest.fixture
+def model(trained: Path) -> makemore.Model:
+    return makemore.load(next(trained.rglob("best.safetensors")).parent)
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    code = "import sys, makemore; makemore.__all__; print(*{'torch', 'lightning', 'hydra'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_loading_and_sampling_take_no_lightning(model: makemore.Model) -> None:
+    code = "import sys, makemore; makemore.load(sys.argv[1]).sample(1); print('lightning' in sys.modules)"
+    command = [sys.executable, "-c", code, str(model.folder)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_names_are_those_of_the_script(script: Script, model: makemore.Model) -> None:
+    keys = {"prefix": "ka", "temperature": 0.9, "top_k": 10, "seed": 7}
+    printed = script("sample.py", f"checkpoint={model.folder}", "n=8", *(f"{key}={keys[key]}" for key in keys))
+    assert model.sample(8, prefix="ka", temperature=0.9, top_k=10, seed=7) == printed.stdout.splitlines()
+
+
+def test_a_names_loss_is_that_of_the_probabilities_of_its_letters(model: makemore.Model) -> None:
+    product = 1.0
+    for place, letter in enumerate("emma."):
+        p = model.probabilities("emma"[:place])
+        assert sum(p.values()) == pytest.approx(1)
+        assert list(p.values()) == sorted(p.values(), reverse=True)
+        product *= p[letter]
+    assert model.loss(["emma"]) == pytest.approx(-math.log(product) / 5)
+    assert model.loss(["emma", "ava"]) == pytest.approx((5 * model.loss(["emma"]) + 4 * model.loss(["ava"])) / 9)
+
+
+def test_what_the_model_does_not_know_is_refused(model: makemore.Model) -> None:
+    with refused("Q"):
+        model.probabilities("Q")
+    with refused("Q"):
+        model.loss(["Q"])
+    with refused("words=[]"):
+        model.loss([])
+    with refused("nowhere"):
+        makemore.load("nowhere")
+
+
+def test_training_leaves_what_train_py_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_names: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ("data=text", f"data.path={few_names}", "steps=20", "trainer.progress_bar=false")
+    one, other = (makemore.train("model.hidden=20", *data) for _ in range(2))
+    assert one.folder != other.folder
+    assert {"best.safetensors", "metrics.json", "loss.png", CONFIG} <= {path.name for path in one.folder.iterdir()}
+    assert one.metrics["dev_loss"] == other.metrics["dev_loss"] > 0
+    assert "mlp" in repr(one)
+
+
+def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for override in ("model.hiden=20", "model=mpl", "steps=many", "model.hidden=-1", "data.path=nowhere.txt"):
+        with refused(override.partition("=")[2] if "path" in override else override.partition("=")[0][:7]):
+            makemore.train("data=text" if "path" in override else "steps=5", override)
+    with refused("resume"):
+        makemore.train("resume=nowhere")
+    assert not (tmp_path / "outputs").exists()

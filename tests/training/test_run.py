@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -170,3 +171,24 @@ def test_any_unicode_trains_and_samples(train: Train, tmp_path: Path) -> None:
     labels = next(run.folder.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
     model = model_file.load(run.folder)
     assert len(labels) == len(model.vocabulary)
+
+
+def test_a_run_says_that_the_loss_of_a_short_dev_split_means_little(
+    train: Train, few_names: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reports(*settings: str) -> bool:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "makemore"):
+            train("model=ngram", *settings, *QUIET)
+        return any("says little" in message for message in caplog.messages)
+
+    assert reports("data=text", f"data.path={few_names}")
+    assert not reports()
+
+
+def test_a_search_for_a_learning_rate_offers_no_model(train: Train, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "makemore"):
+        train("experiment=lr_range", "steps=100", "logger=none")
+        assert not any("sample.py" in message for message in caplog.messages)
+        train("steps=100", *QUIET)
+        assert any("sample.py" in message for message in caplog.messages)

@@ -16,8 +16,13 @@ HOW = {
 }
 
 
-def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float) -> str:
-    """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states."""
+def report(
+    metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float, useful: bool = True
+) -> str:
+    """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states.
+
+    A model that is not `useful`, as after a search for a learning rate, is no model to look at or to sample.
+    """
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
@@ -32,16 +37,16 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
         for name in ("dev", "test")
         if (key := f"{name}_bits_per_character") in metrics
     ]
+    shown = [f"{name} {loss:.4f}" for name, loss in losses.items()]
     rows = [
         ("run", how),
-        ("loss", "   ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + f"   (nats per {level})"),
-        *more,
+        *([("loss", "   ".join(shown) + f"   (nats per {level})"), *more] if useful else []),
         ("model", f"{parameters} after {steps:,} steps" if steps else f"{parameters}, fitted at once"),
         ("time", f"{fit_seconds:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
         ("folder", str(run_folder)),
     ]
     next_commands = [f"tensorboard --host localhost --logdir {shlex.quote(logs)}"]
-    if math.isfinite(metrics["best_dev_loss"]):
+    if useful and math.isfinite(metrics["best_dev_loss"]):
         next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
     rows += zip(("next", ""), next_commands, strict=False)
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"

@@ -50,6 +50,9 @@ from makemore.training.targets import build_all, instantiate
 
 log = logging.getLogger(__name__)
 
+# The loss of an example has a standard deviation of about 1.5 nats: with fewer, that of their mean is above 0.05.
+FEW_EXAMPLES = 1000
+
 
 def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
     """Trains one model, leaves everything about it in its folder, and returns what `metrics.json` there holds.
@@ -115,7 +118,8 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
             files.write_text(into / METRICS, results.as_json())
             if module.status is Status.finished:
                 save_state.save(trainer, module)
-    log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving))
+    useful = not any(getattr(callback, "spoils", False) for callback in callbacks)
+    log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving, useful))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
@@ -209,6 +213,8 @@ def read_data(config: TrainConfig, share: Share = ALONE) -> WindowDataModule:
     text = "a running text" if config.data.layout is Layout.running else f"{dataset.documents:,} documents"
     counts = f"{text}, {len(dataset.vocabulary):,} {config.data.level}s with the boundary"
     log.info(f"{dataset.path.name}: {counts}; {sizes} examples to train / dev / test")
+    if len(dataset.dev) < FEW_EXAMPLES and config.data.overfit is None:
+        log.info(f"dev has {len(dataset.dev):,} examples, and a loss over so few says little; give it a longer text")
     return data
 
 

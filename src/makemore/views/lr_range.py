@@ -42,6 +42,7 @@ class LRRange(View):
     """Keeps each step's rate and loss; at the end draws, writes `lr_range.json` and logs the suggestion."""
 
     kept = ("_rates", "_losses")
+    spoils = True  # the model: its last rates are meant to be too large
 
     def __init__(self) -> None:
         self._rates: list[float] = []

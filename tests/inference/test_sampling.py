@@ -64,6 +64,13 @@ def test_a_single_name_is_the_one_of_the_lectures_loop() -> None:
         assert next(drawn(UNIFORM, 1, seeded(seed))) == one_at_a_time(UNIFORM, generator)
 
 
+@pytest.mark.parametrize("settings", [{}, {"prefix": "ab"}, {"max_length": 5}])
+def test_fewer_names_are_the_first_of_more(settings: dict[str, Any]) -> None:
+    more = list(drawn(UNIFORM, sampling.BATCH + 50, seeded(3), **settings))
+    for n in (1, 2, 33, sampling.BATCH + 7):
+        assert list(drawn(UNIFORM, n, seeded(3), **settings)) == more[:n]
+
+
 def test_characters_come_as_often_as_the_model_says() -> None:
     bigram = model([[0, 3, 1, 1], [2, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 2]])
     names = list(drawn(bigram, 20_000, seeded(0)))
@@ -76,17 +83,17 @@ def test_characters_come_as_often_as_the_model_says() -> None:
 
 def test_an_id_without_probability_is_never_drawn_and_others_come_as_often_as_they_should() -> None:
     probabilities = torch.tensor([[0.0, 0.7, 0.0, 0.3, 0.0]]).expand(100_000, 5)
-    drawn = sampling.categorical(probabilities, seeded(0)).squeeze(1)
+    drawn = sampling.categorical(probabilities, torch.rand(len(probabilities), 1, generator=seeded(0))).squeeze(1)
     shares = torch.bincount(drawn, minlength=5) / len(drawn)
     assert shares.tolist() == pytest.approx([0, 0.7, 0, 0.3, 0], abs=0.01)
     assert shares[[0, 2, 4]].tolist() == [0, 0, 0]
 
 
-def test_the_largest_random_number_still_draws_an_id_with_probability(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 1 - 2.0**-24))
+def test_the_largest_random_number_still_draws_an_id_with_probability() -> None:
+    largest = torch.full((1000, 1), 1 - 2.0**-24)
     share = torch.linspace(0.1, 0.9, 1000).unsqueeze(1)  # (1000, 1)
     probabilities = torch.cat([share / 3, 1 - share / 3, torch.zeros(1000, 1)], dim=1)  # (1000, 3)
-    assert set(sampling.categorical(probabilities, seeded(0)).flatten().tolist()) == {1}
+    assert set(sampling.categorical(probabilities, largest).flatten().tolist()) == {1}
 
 
 def test_the_same_seed_gives_the_same_names_and_another_others() -> None:

@@ -17,6 +17,7 @@ from tests.views.observe import VOCABULARY, Network, Observed
 def observe(folder: Path) -> Observed:
     observed = Observed(folder, Network(), Samples(n=3, seed=1))
     observed.run.export = lambda: SimpleNamespace(
+        model=observed.run.model,
         logits=observed.run.model,
         vocabulary=VOCABULARY,
         level=Level.char,

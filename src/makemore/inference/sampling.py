@@ -15,6 +15,7 @@ from makemore.models.sequence import Reader, SequenceModel
 
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
+NUMBERS = 2**11  # random numbers that are drawn for a name at once
 PATIENCE = 10_000  # known names in a row after which the search for a new one is given up
 
 
@@ -36,7 +37,7 @@ def sample(
     Args:
         model: what to draw from.
         n: how many names.
-        generator: the source of chance; the same state gives the same names.
+        generator: the source of chance; the same state gives the same names, and fewer or more of them for another `n`.
         prefix: what every name begins with.
         temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer tokens get their turn.
         top_k: draw among the k likeliest tokens only; None among all.
@@ -113,6 +114,8 @@ def draw(
     contexts = torch.cat([opening, start], dim=1)[:, given:]  # (A, block_size) of the rows that have not ended
     columns = list(start.unbind(dim=1))  # each (N,): one position of every row, 0 where the row has ended
     active = torch.arange(rows)  # (A,)
+    # A row after the other, so that a name does not depend on how many come after it.
+    at_once = min(NUMBERS, max(1, max_length - given))
     while len(columns) < max_length and len(active) > 0:
         z = logits(contexts)  # (A, vocabulary)
         largest = z.max(dim=1, keepdim=True).values  # (A, 1)
@@ -124,7 +127,10 @@ def draw(
         if top_k is not None and top_k < z.shape[1]:
             least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
             z = z.masked_fill(z < least, -torch.inf)
-        drawn = categorical(z.softmax(dim=1), generator)  # (A, 1)
+        place = (len(columns) - given) % at_once
+        if place == 0:
+            numbers = torch.rand(rows, at_once, generator=generator)
+        drawn = categorical(z.softmax(dim=1), numbers[active, place].unsqueeze(1))  # (A, 1)
         goes_on = drawn.squeeze(1) != 0  # (A,)
         active = active[goes_on]
         columns.append(torch.zeros(rows, dtype=torch.int64).index_put_((active,), drawn[goes_on, 0]))
@@ -135,14 +141,15 @@ def draw(
     return [row[: row.index(0)] if 0 in row else row for row in ids]
 
 
-def categorical(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+def categorical(probabilities: Tensor, numbers: Tensor) -> Tensor:
     """One id for each row of probabilities, by the inverse of their running sum: (A, vocabulary) -> (A, 1).
 
-    One random number a row; `torch.multinomial` draws one for each probability and takes six times as long.
+    Takes a random number below 1 for each row, (A, 1); `torch.multinomial` draws one for each probability, in six times
+    the time.
     """
     sums = probabilities.cumsum(dim=1)  # (A, vocabulary)
     total = sums[:, -1:]  # (A, 1), 1 but for rounding
-    point = torch.rand(total.shape, generator=generator) * total  # (A, 1)
+    point = numbers * total  # (A, 1)
     # Rounding up to the total itself would fall behind the last id.
     point = point.minimum(total.nextafter(torch.zeros(())))
     return torch.searchsorted(sums, point, right=True)

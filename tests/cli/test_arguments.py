@@ -9,6 +9,9 @@ from makemore.cli.arguments import is_sweep, quote
     ("typed", "quoted"),
     [
         ("checkpoint=a=b,c", 'checkpoint="a=b,c"'),
+        ("against=a=b,c", 'against="a=b,c"'),
+        ("data.dev_path=my file", 'data.dev_path="my file"'),
+        ("neighbours=[the,of ]", 'neighbours=["the","of"]'),
         ("data.path=my file (1).txt", 'data.path="my file (1).txt"'),
         ("prefix=1", 'prefix="1"'),
         ('prefix=a"b', 'prefix="a\\"b"'),

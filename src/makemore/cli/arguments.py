@@ -4,7 +4,9 @@ import os
 import re
 
 # Keys whose values are paths or parts of names.
-FREE_TEXT = ("checkpoint", "data.path", "prefix", "resume", "start_from")
+FREE_TEXT = ("against", "checkpoint", "data.path", "data.dev_path", "data.test_path", "prefix", "resume", "start_from")
+# Keys whose values are lists of words.
+WORDS = ("words", "neighbours")
 
 
 def is_sweep(arguments: list[str]) -> bool:
@@ -29,8 +31,8 @@ def _quote_value(argument: str) -> str:
     is_null = value == "null" and key != "prefix"
     if key in FREE_TEXT and key != argument and not is_null and not re.fullmatch("'.*'|\".*\"", value):
         return f"{key}={_quote_text(value)}"
-    if key == "words" and re.fullmatch(r"\[[^][{}\"']+\]", value):
-        return f"words=[{','.join(_quote_text(word.strip()) for word in value[1:-1].split(','))}]"
+    if key in WORDS and re.fullmatch(r"\[[^][{}\"']+\]", value):
+        return f"{key}=[{','.join(_quote_text(word.strip()) for word in value[1:-1].split(','))}]"
     paths = _split_paths(value)
     return f"{key}=[{','.join(map(_quote_text, paths))}]" if paths else argument
 

@@ -193,7 +193,8 @@ def test_deleted_interpolation_makes_dev_likeliest(train: list[str], dev: list[s
         contexts = [context[block_size - length :] for context, _ in examples(held_out)]
         for i, context in enumerate(contexts):
             if context in counts:
-                members[counts[context].total().bit_length()].append(i)
+                average = counts[context].total() / len(counts[context])
+                members[math.floor(ngram.BINS * math.log2(average))].append(i)
         for rows in members.values():
             own = torch.tensor(
                 [[counts[contexts[i]][w] / counts[contexts[i]].total() for w in range(vocabulary)] for i in rows],

@@ -10,7 +10,7 @@ With c(h, w) how often w follows h, c(h) = sum_w c(h, w) and V the size of the v
     none          a = c(h, w) / c(h)            b = 0
     add_k         a = c(h, w) / (c(h) + k V)    b = k V / (c(h) + k V)    so that p = (c(h, w) + k) / (c(h) + k V)
     kneser_ney    a = (c(h, w) - D) / c(h)      b = sum_w D / c(h)        over the w that follow h
-    jelinek_mercer    a = (1 - b) c(h, w) / c(h)      b by c(h), fitted to dev
+    jelinek_mercer    a = (1 - b) c(h, w) / c(h)      b by c(h) / N(h), fitted to dev
 
 The first two know only contexts of full length, and the uniform distribution stands straight below those. After a
 context that was not seen all tokens are equally likely; for `none` this is a choice: what `add_k` tends to as k falls.
@@ -25,8 +25,10 @@ nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's 
 context (`estimated_discounts`).
 
 Deleted interpolation (Jelinek and Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980)
-mixes the plain relative frequencies of all lengths: the more often h was seen, the more is its own frequency worth. So
-for each length of context, the contexts with c(h) from 2^i to 2^(i+1) - 1 share one b (`fit_backoffs`).
+mixes the plain relative frequencies of all lengths. How far those after h can be trusted depends on how often each of
+them was seen: for each length of context, the contexts with about equal c(h) / N(h), the average count of the N(h)
+tokens that followed h, share one b (`fit_backoffs`). Bins by c(h) alone mix contexts that are nearly certain with those
+after which anything may come; Chen and Goodman found the average better, and so it is here (`docs/experiments.md`).
 """
 
 import itertools
@@ -43,6 +45,8 @@ from makemore.models.ngram.config import Smoothing
 BLOCK = 2**20
 # D where a text is too small to estimate it: a usual choice for any text.
 FALLBACK = 0.75
+# Of average counts, for each factor of two.
+BINS = 5
 # Of expectation-maximization, after which b no longer moves in its fourth digit.
 ROUNDS = 100
 
@@ -207,13 +211,14 @@ def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
     """The b of each node that makes dev most likely, for a model of relative frequencies. (nodes,) float64
 
     From short contexts to long, each with what is below it fixed. `total` (nodes,) are the contexts' counts. One b for
-    each power of two of these is found by expectation-maximization: its new value is the mean share that the shorter
+    each bin of average counts is found by expectation-maximization: its new value is the mean share that the shorter
     context has in the probability of the dev tokens after such contexts. One token for and one against it are added,
     so that none is certain.
     """
     contexts, targets = dev.gather(torch.arange(len(dev)))  # (N, block_size), (N,)
     nodes = lookup(model, contexts)  # (N, block_size + 1)
-    bins = total.clamp(min=1).log2().floor().long()  # (nodes,)
+    average = total / model.starts.diff().clamp(min=1)  # (nodes,)
+    bins = (average.clamp(min=1).log2() * BINS).floor().long()  # (nodes,)
     backoff = torch.ones_like(total)  # (nodes,)
     p = total.new_full((len(dev),), 1 / int(model.V))  # (N,) by all shorter contexts
     first, last = 0, 1  # the nodes of one length of context

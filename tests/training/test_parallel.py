@@ -84,7 +84,9 @@ def test_the_shares_of_all_processes_are_the_minibatches_of_one(replacement: boo
     assert torch.equal(torch.cat(evaluated).sort().values, windows.stream[1:])
 
 
-@pytest.mark.parametrize("settings", [(), ("model.dropout=0.3", "data.replacement=false")])
+@pytest.mark.parametrize(
+    "settings", [(), ("model.dropout=0.3", "data.replacement=false"), ("model=gru", "model.dropout=0.3")]
+)
 def test_a_run_ends_with_a_killed_process_and_can_be_resumed(
     script: Script, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:

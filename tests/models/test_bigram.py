@@ -69,7 +69,7 @@ def test_on_the_bundled_names_it_reaches_the_loss_of_counting(train: Train) -> N
 def test_bigram_runs_leave_the_heat_map_and_tensorboard_has_it(train: Train, model: tuple[str, ...]) -> None:
     run = train(*model, "~callbacks.samples")
     assert (run.folder / "bigram.png").stat().st_size > 100_000
-    assert "bigram" in run.events.Tags()["images"]
+    assert "pictures/bigram" in run.events.Tags()["images"]
 
 
 def test_a_map_that_could_not_be_read_is_not_drawn(

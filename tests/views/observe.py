@@ -11,21 +11,23 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from makemore.config.schema import ModelConfig
 from makemore.config.status import Status
 from makemore.data.minibatches import Batch
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
+from makemore.models.base import LanguageModel
 
 NAMES = ["emma", "ava", "mia", "ella", "eva", "liam", "lia"]
 VOCABULARY = Vocabulary.from_documents(NAMES)
 TRAIN = Windows.from_documents(NAMES, VOCABULARY, 3)
 
 
-class Network(nn.Module):
+class Network(LanguageModel):
     """An embedding table, tanh layers with BatchNorm in nested modules, and an output layer."""
 
     def __init__(self, layers: int = 1, hidden: int = 5) -> None:
-        super().__init__()
+        super().__init__(ModelConfig("network"), len(VOCABULARY), 3)
         torch.manual_seed(0)
         self.C = nn.Parameter(torch.randn(len(VOCABULARY), 2))
         widths = [6, *[hidden] * layers]

@@ -67,7 +67,7 @@ def test_of_many_words_the_most_common_are_drawn() -> None:
 
 def test_tensorboard_has_the_figure_and_the_table(tmp_path: Path) -> None:
     observed = Observed(tmp_path, Network(), embedding.Embedding()).train()
-    (image,) = observed.events.Images("embedding")
+    (image,) = observed.events.Images("pictures/embedding")
     assert (image.width, image.height) == Image.open(tmp_path / "embedding.png").size
     assert image.step == 40
     assert next(tmp_path.rglob("metadata.tsv")).read_text().split() == list(VOCABULARY.tokens)

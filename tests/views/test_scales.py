@@ -17,7 +17,7 @@ def test_gradients_are_autograds_in_eval_mode_and_leave_everything_alone() -> No
     state = {name: each.clone() for name, each in model.state_dict().items()}
     modes = [each.training for each in model.modules()]
     batch, chance = Batch(*TRAIN.gather(torch.arange(8))), torch.get_rng_state()
-    _, found = scales.compute_gradients(model, batch)  # type: ignore[arg-type]
+    _, found = scales.compute_gradients(model, batch)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(state[name], each) for name, each in model.state_dict().items())
     assert [each.training for each in model.modules()] == modes
@@ -33,8 +33,8 @@ def test_looks_lie_at_least_a_two_hundredth_of_the_run_apart(tmp_path: Path, at_
     observed = Observed(tmp_path, Network(), scales.Scales(), steps=400).train(at_once)
     charts, first = observed.charts, Network()
     assert observed.files == {"scales.png"}
-    assert list(charts["gradient_scale/C"]) == list(charts["weight_scale/C"]) == list(looks)
-    assert charts["weight_scale/C"][0] == pytest.approx(float(first.C.detach().square().mean().sqrt()))
+    assert list(charts["optimizer/gradient_scale/C"]) == list(charts["weights/scale/C"]) == list(looks)
+    assert charts["weights/scale/C"][0] == pytest.approx(float(first.C.detach().square().mean().sqrt()))
 
 
 def test_every_parameter_has_its_colour_and_two_histograms() -> None:

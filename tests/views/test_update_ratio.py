@@ -21,12 +21,12 @@ def test_the_ratio_is_that_of_the_step_that_was_taken(tmp_path: Path) -> None:
         parameter = model.get_parameter(name)
         assert parameter.grad is not None
         lecture = math.log10(0.1 * float(parameter.grad.std() / before[name].std()))  # plain SGD: lr * gradient
-        assert charts[f"update_ratio_log10/{name}"] == pytest.approx({1: lecture}, abs=1e-3)
+        assert charts[f"optimizer/update_ratio_log10/{name}"] == pytest.approx({1: lecture}, abs=1e-3)
 
 
 def test_a_long_run_is_measured_at_two_hundred_steps(tmp_path: Path) -> None:
     observed = Observed(tmp_path, Network(), UpdateRatio(), steps=450).train()
-    assert list(observed.charts["update_ratio_log10/C"]) == list(range(1, 451, 2))
+    assert list(observed.charts["optimizer/update_ratio_log10/C"]) == list(range(1, 451, 2))
     assert observed.files == {"update_ratio.png"}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from makemore.config.schema import Level
@@ -29,7 +30,7 @@ RESULTS = ("best_dev_loss", "dev_loss", "train_loss")
 
 
 class LearningRateSchedule(L.Callback):
-    """Applies a schedule: hands the module the rates of the coming steps, and logs some as `learning_rate`."""
+    """Applies a schedule: hands the module the rates of the coming steps, and logs some."""
 
     def __init__(self, schedule: Schedule, log_every: int) -> None:
         self.schedule = schedule
@@ -41,7 +42,7 @@ class LearningRateSchedule(L.Callback):
         pl_module.learning_rates = rates
         for k in range(-first % self.log_every, len(rates), self.log_every):
             for logger in trainer.loggers:
-                logger.log_metrics({"learning_rate": rates[k]}, step=first + k)
+                logger.log_metrics({"optimizer/learning_rate": rates[k]}, step=first + k)
 
 
 class TrainLoss(View):
@@ -117,6 +118,18 @@ class Interruption(L.Callback):
             signal.signal(each, handler)
 
 
+def describe_charts(logger: TensorBoardLogger, settings: dict[str, Any]) -> None:
+    """Gives TensorBoard the hyper-parameters, and a chart that shows train and dev loss together.
+
+    Lightning would also log the results, which are not known yet, as points that are not numbers.
+    """
+    logger.hparams.update(settings)  # for the file that it writes
+    writer = logger.experiment.file_writer
+    for summary in hparams(settings, {f"result/{name}": 0.0 for name in RESULTS}):  # type: ignore[no-untyped-call]
+        writer.add_summary(summary)
+    logger.experiment.add_custom_scalars({"loss": {"train and dev": ["Multiline", ["loss/train", "loss/dev"]]}})
+
+
 class Results(L.Callback):
     """Measures the finished model, with `test` on the test split too.
 
@@ -133,7 +146,7 @@ class Results(L.Callback):
         """Logs the hyper-parameters; the HParams tab lists a run by its results, which are still unknown."""
         for logger in [] if self.resumed else trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(pl_module.settings, {f"result/{name}": math.nan for name in RESULTS})
+                describe_charts(logger, pl_module.settings)
             else:
                 logger.log_hyperparams(pl_module.settings)
 

@@ -62,7 +62,8 @@ class Scales(View):
     def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._steps.append(pl_module.steps_taken)
         found = compute_gradients(pl_module.model, Batch(*self._batch))
-        for group, sizes, tensors in zip(("weight_scale", "gradient_scale"), self._sizes, found, strict=True):
+        groups = ("weights/scale", "optimizer/gradient_scale")
+        for group, sizes, tensors in zip(groups, self._sizes, found, strict=True):
             latest = {name: rms(tensor) for name, tensor in tensors.items()}
             for name, size in latest.items():
                 sizes.setdefault(name, []).append(size)

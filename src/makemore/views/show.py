@@ -48,7 +48,7 @@ def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
     # The file as it is: `add_image` would compress the picture again, and `add_figure` draw it again as well.
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
     for writer in writers(trainer):
-        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
         writer._get_file_writer().add_summary(summary, pl_module.steps_taken)  # type: ignore[no-untyped-call]
 
 

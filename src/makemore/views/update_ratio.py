@@ -58,7 +58,7 @@ class UpdateRatio(View):
         for name, ratio in latest.items():
             self._ratios.setdefault(name, []).append(ratio)
         self._before = {}
-        log_scalars(trainer, "update_ratio_log10", latest, pl_module.steps_taken)
+        log_scalars(trainer, "optimizer/update_ratio_log10", latest, pl_module.steps_taken)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._steps:

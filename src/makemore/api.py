@@ -2,8 +2,8 @@
 
 import makemore
 
-model = makemore.train("model.hidden=100", "steps=20000")     # what train.py takes
-model = makemore.load("outputs/DATE/TIME-mlp")                # or a run's folder, or its model file
+model = makemore.train("model.hidden=100", "steps=20000")    # what train.py takes
+model = makemore.load()    # the newest run's; or load(RUN), a folder or a model file
 model.sample(10, prefix="ka")
 model.probabilities("em")
 model.loss(["emma"])
@@ -100,9 +100,12 @@ class Model:
         return float(sum(losses) / len(losses))
 
 
-def load(path: str | Path) -> Model:
-    """Reads the model of a run's folder, or a model file. Raises UserError if there is none."""
-    file = model_file.find_file(Path(path))
+def load(path: str | Path | None = None) -> Model:
+    """Reads the model of a run's folder, or a model file; without either, that of the newest run below `outputs/`.
+
+    Raises UserError if there is none.
+    """
+    file = model_file.find(None if path is None else str(path), Path("outputs"))
     return Model(model_file.load(file), file.parent)
 
 

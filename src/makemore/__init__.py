@@ -12,7 +12,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
     training: module, callbacks, report, start_from, run
     sweeps: folder, progress, command, job, table, figures, report
-    cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main
+    cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main, console
     api
 
 `config` turns what Hydra composed into checked settings. `data` turns a text file into documents, ids, examples and

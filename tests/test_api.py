@@ -1,13 +1,16 @@
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 import makemore
 from makemore.files import CONFIG
-from tests.helpers import Script, refused
+from tests.helpers import FEW_NAMES, QUIET, ROOT, Script, refused
 
 
 @pytest.fixture
@@ -50,6 +53,13 @@ def test_what_the_model_does_not_know_is_refused(model: makemore.Model) -> None:
         model.loss(["Q"])
     with refused("words=[]"):
         model.loss([])
+    with refused("words='emma'"):
+        model.loss("emma")
+    values: dict[str, Any]
+    for key, value in (("n", 0), ("temperature", 0.0), ("top_k", 0), ("max_length", 0), ("seed", -1), ("n", "many")):
+        values = {key: value}
+        with refused(key):
+            model.sample(**values)
     with refused("nowhere"):
         makemore.load("nowhere")
 
@@ -59,7 +69,10 @@ def test_training_leaves_what_train_py_leaves(tmp_path: Path, monkeypatch: pytes
     data = ("data=text", f"data.path={few_names}", "steps=20", "trainer.progress_bar=false")
     one, other = (makemore.train("model.hidden=20", *data) for _ in range(2))
     assert one.folder != other.folder
-    assert {"best.safetensors", "metrics.json", "loss.png", CONFIG} <= {path.name for path in one.folder.iterdir()}
+    left = {"best.safetensors", "metrics.json", "loss.png", "train.log", CONFIG}
+    assert left <= {path.name for path in one.folder.iterdir()}
+    assert "20 steps" in (one.folder / "train.log").read_text()
+    assert makemore.load().folder.samefile(other.folder)
     assert one.metrics["dev_loss"] == other.metrics["dev_loss"] > 0
     assert "mlp" in repr(one)
 
@@ -71,4 +84,24 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             makemore.train("data=text" if "path" in override else "steps=5", override)
     with refused("resume"):
         makemore.train("resume=nowhere")
+    wrong: Any = ["steps=5"]
+    with refused("steps=5"):
+        makemore.train(wrong)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").touch()
+    with refused("hydra.run.dir=taken"):
+        makemore.train("steps=5", "hydra.run.dir=taken")
     assert not (tmp_path / "outputs").exists()
+
+
+def test_training_works_in_a_thread_beside_another_hydra_and_for_any_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my (1), file.txt").write_text("\n".join(FEW_NAMES))
+    settings = ("data=text", "data.path=my (1), file.txt", "model.hidden=5", "steps=5", *QUIET)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"), ThreadPoolExecutor(1) as pool:
+        model = pool.submit(makemore.train, *settings, "trainer.progress_bar=false").result()
+        assert compose("train").steps == 200_000
+    assert model.metrics["steps"] == 5
+    assert "load" in dir(makemore)

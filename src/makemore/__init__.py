@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load", "train"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Loads `makemore.api`, and PyTorch with it, only when something of it is used."""
     if name not in __all__:

@@ -9,22 +9,29 @@ model.probabilities("em")
 model.loss(["emma"])
 """
 
+import contextlib
 import json
+import logging
 import random
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import files
+from makemore.cli.arguments import quote
 from makemore.cli.imports import heavy_imports
 from makemore.cli.mistakes import explain
-from makemore.cli.run_folder import claim, without_hydra
+from makemore.cli.run_folder import claim, is_bare, without_hydra
 from makemore.config import compose
+from makemore.config.schema import SampleConfig
 from makemore.errors import UserError
 from makemore.inference import evaluation, sampling
 from makemore.models import model_file, registry
@@ -32,6 +39,7 @@ from makemore.models.model_file import TrainedModel
 from makemore.randomness import Stream, generator
 
 CONF = Path(__file__).parents[2] / "conf"
+LOG, RUN_FOLDER = "train.log", "hydra.run.dir="
 
 
 class Model:
@@ -69,11 +77,22 @@ class Model:
     ) -> list[str]:
         """Draws names: the keys are those of `sample.py`, and the same seed gives the same names there.
 
-        Raises UserError if the prefix or `top_k` does not fit the model.
+        Raises UserError if a value is out of range, or the prefix or `top_k` does not fit the model.
         """
-        chance = generator(random.getrandbits(32) if seed is None else seed, Stream.sampling)
-        keys: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "novel": novel, "max_length": max_length}
-        return [name for name, _ in sampling.sample(self.trained, n, chance, prefix=prefix, **keys)]
+        keys = {"n": n, "prefix": prefix, "temperature": temperature, "top_k": top_k, "seed": seed, "novel": novel}
+        settings = check_sampling(keys | {"max_length": max_length})
+        chance = generator(random.getrandbits(32) if settings.seed is None else settings.seed, Stream.sampling)
+        drawn = sampling.sample(
+            self.trained,
+            settings.n,
+            chance,
+            prefix=settings.prefix,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            max_length=settings.max_length,
+            novel=settings.novel,
+        )
+        return [name for name, _ in drawn]
 
     @torch.inference_mode()
     def probabilities(self, prefix: str = "") -> dict[str, float]:
@@ -93,8 +112,8 @@ class Model:
 
         Raises UserError if there are none, or the model does not know a token.
         """
-        if not words:
-            raise UserError("words=[] must be one word or more")
+        if not words or isinstance(words, str):
+            raise UserError(f'words={words!r} must be a list of one word or more, such as ["emma"]')
         measured = evaluation.measure_words(self.trained, words)
         losses = [loss for row in measured for _, loss in row["tokens"]]
         return float(sum(losses) / len(losses))
@@ -114,21 +133,65 @@ def train(*overrides: str) -> Model:
 
     Raises UserError for what train.py would refuse.
     """
-    compose.register()
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra.compose("train", list(overrides), return_hydra_config=True)
-        path = Path(composed.hydra.run.dir)
-        nodes = without_hydra(composed)
-        settings = compose.check_run(nodes, registry.config_of)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, CONF, "train") or str(error)) from error
+    if not all(isinstance(override, str) for override in overrides):
+        raise UserError(
+            f'{overrides} must be texts, as after train.py: makemore.train("model.hidden=100", "steps=2000")'
+        )
+    named = next((each for each in overrides if each.lstrip("+").startswith(RUN_FOLDER)), None)
+    nodes, path = compose_run(overrides)
+    settings = compose.check_run(nodes, registry.config_of)
     if settings.resume is not None:
         raise UserError(f"resume={settings.resume} is for the command line: python train.py resume={settings.resume}")
     with heavy_imports():
         from makemore.training import run as training
     training.check(settings)
-    folder = claim(path, None)
-    files.write_text(folder / files.CONFIG, compose.dump(nodes))
-    training.run(settings, folder)
+    folder = claim(path, None if named is None else RUN_FOLDER)
+    try:
+        files.write_text(folder / files.CONFIG, compose.dump(nodes))
+        with log_into(folder / LOG):
+            training.run(settings, folder)
+    except UserError:
+        if is_bare(folder, files.CONFIG):  # refused before it left anything
+            shutil.rmtree(folder)
+        raise
     return load(folder)
+
+
+def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+    """The configuration of a run, and its folder; also where Hydra is in use, as in a notebook or a Hydra job."""
+    compose.register()
+    hydra_in_use = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose("train", quote(list(overrides)), return_hydra_config=True)
+            return without_hydra(composed), Path(composed.hydra.run.dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, CONF, "train") or str(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = hydra_in_use
+
+
+def check_sampling(keys: dict[str, Any]) -> SampleConfig:
+    """Checks types and ranges as `sample.py` does."""
+    try:
+        nodes = OmegaConf.structured(SampleConfig(checkpoint=None, mark_known=False, **keys))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.key}={keys.get(str(error.key))!r} is of the wrong type") from error
+    return compose.check_use(nodes, SampleConfig)
+
+
+@contextlib.contextmanager
+def log_into(path: Path) -> Iterator[None]:
+    """Writes what the package logs into a file, as Hydra does for train.py."""
+    logger, handler = logging.getLogger("makemore"), logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

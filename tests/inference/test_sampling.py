@@ -71,6 +71,14 @@ def test_fewer_names_are_the_first_of_more(settings: dict[str, Any]) -> None:
         assert list(drawn(UNIFORM, n, seeded(3), **settings)) == more[:n]
 
 
+def test_fewer_long_texts_are_the_first_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "NUMBERS", 64)
+    more = list(drawn(ENDLESS, 7, seeded(3), max_length=150))
+    assert len(set(more)) == 7
+    for n in (1, 2, 5):
+        assert list(drawn(ENDLESS, n, seeded(3), max_length=150)) == more[:n]
+
+
 def test_characters_come_as_often_as_the_model_says() -> None:
     bigram = model([[0, 3, 1, 1], [2, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 2]])
     names = list(drawn(bigram, 20_000, seeded(0)))

@@ -16,11 +16,13 @@ from makemore.data.windows import Windows
 from makemore.inference import sampling
 from makemore.inference.evaluation import mean_loss, read_own
 from makemore.models import model_file, registry
-from makemore.models.base import LanguageModel, measure_losses
+from makemore.models.base import CACHED_ROWS, measure_losses
 from makemore.models.contract import check_model
 from makemore.models.model_file import TrainedModel
 from makemore.models.sequence import SequenceModel, State
-from tests.helpers import QUIET, Train, build, refused, same_state, seeded
+from makemore.training import run as training
+from makemore.training.execution import has_bfloat16
+from tests.helpers import QUIET, Train, build, check, composed, refused, same_state, seeded
 
 RECURRENT: dict[str, Any] = {"emb_dim": 6, "hidden": 8, "layers": 2, "dropout": 0.0}
 SMALL: dict[str, dict[str, Any]] = {
@@ -35,8 +37,9 @@ VOCABULARY = Vocabulary.from_documents(NAMES)
 every_model = pytest.mark.parametrize("name", SMALL)
 
 
-def small(name: str, block_size: int = 16) -> LanguageModel:
+def small(name: str, block_size: int = 16) -> SequenceModel:
     model = build(name, len(VOCABULARY), block_size, **SMALL[name])
+    assert isinstance(model, SequenceModel)
     with torch.no_grad():
         for parameter in model.parameters():  # far from the start, where all logits are alike
             parameter.add_(torch.randn(parameter.shape, generator=seeded()), alpha=0.5)
@@ -113,9 +116,7 @@ def test_the_gradient_of_a_minibatch_is_that_of_the_mean_over_its_tokens(name: s
 
 
 @every_model
-def test_runs_do_not_depend_on_calls_and_can_be_resumed_sampled_mixed_and_taught(
-    train: Train, few_names: Path, name: str
-) -> None:
+def test_runs_do_not_depend_on_calls_and_can_be_taught_and_mixed(train: Train, few_names: Path, name: str) -> None:
     keys = [f"model.{key}={value}" for key, value in SMALL[name].items()]
     data = ("data=text", f"data.path={few_names}", "data.batch_size=4", "data.replacement=false", *QUIET)
     settings = (f"model={name}", *keys, *data, "optimizer=adamw", "schedule.lr=0.01", "steps=30", "eval_every=10")
@@ -142,11 +143,56 @@ def test_a_mixture_of_readers_and_others_has_the_same_losses_by_document_and_by_
     assert mean_loss(trained.model, EvaluationBatches(windows)) == pytest.approx(mixed.metrics["dev_loss"], abs=1e-6)
 
 
-def test_a_teacher_knows_no_contexts_that_are_cut(train: Train, few_names: Path) -> None:
-    settings = ("model=rnn", "data=text", f"data.path={few_names}", "data.block_size=3", "steps=5", *QUIET)
-    train(*settings)
+def test_a_teacher_knows_no_contexts_that_are_cut(few_names: Path) -> None:
+    settings = ("model=rnn", "data=text", f"data.path={few_names}", "steps=5")
+    training.check(check(composed(*settings, "distillation=0.5")))
+    training.check(check(composed(*settings, "data.block_size=3")))
     with refused("distillation=0.5", "data.block_size=3"):
-        train(*settings, "distillation=0.5")
+        training.check(check(composed(*settings, "distillation=0.5", "data.block_size=3")))
+    with refused("distillation=0.5", "running"):
+        training.check(check(composed(*settings, "distillation=0.5", "data.layout=running")))
+
+
+def test_a_minibatch_of_everything_is_shared_by_documents(few_names: Path) -> None:
+    settings = ("model=gru", "data=text", f"data.path={few_names}", "data.batch_size=null", "data.overfit=3")
+    training.check(check(composed(*settings, "trainer.processes=2")))
+    with refused("trainer.processes=4", "3"):
+        training.check(check(composed(*settings, "trainer.processes=4")))
+
+
+@pytest.mark.skipif(not has_bfloat16(on_gpu=False), reason="this processor does not multiply in bfloat16")
+@every_model
+def test_bfloat16_products_learn_about_the_same(train: Train, few_names: Path, name: str) -> None:
+    keys = [f"model.{key}={value}" for key, value in SMALL[name].items()]
+    data = ("data=text", f"data.path={few_names}", "steps=20", "optimizer=adamw", "schedule.lr=0.01", *QUIET)
+    one, other = (train(f"model={name}", *keys, *data, f"trainer.precision={p}") for p in ("float32", "bf16"))
+    assert not same_state(one, other)
+    assert one.metrics["dev_loss"] == pytest.approx(other.metrics["dev_loss"], abs=0.03)
+
+
+@every_model
+def test_the_diagnosis_shows_what_there_is(train: Train, few_names: Path, name: str) -> None:
+    keys = [f"model.{key}={value}" for key, value in SMALL[name].items()]
+    data = ("data=text", f"data.path={few_names}", "steps=3", "logger=none")
+    run = train(f"model={name}", *keys, *data, "callbacks=[saturation,update_ratio,scales]")
+    figures = {"update_ratio.png", "scales.png"} | ({"saturation.png"} if name in ("bow", "rnn") else set())
+    assert {path.name for path in run.folder.glob("*.png")} == figures
+
+
+def test_windows_are_evaluated_within_the_budget_for_logits() -> None:
+    model, windows = small("gru", 8), windows_of(NAMES[:300], 8)
+    largest = 0
+    read = model.read
+
+    def measure(ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        nonlocal largest
+        largest = max(largest, ids.numel())
+        return read(ids, state)
+
+    model.read = measure  # type: ignore[method-assign]
+    with torch.inference_mode():
+        measure_losses(model, *windows.gather(torch.arange(len(windows))))
+    assert largest <= CACHED_ROWS
 
 
 class Reader(SequenceModel):

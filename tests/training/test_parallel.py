@@ -51,13 +51,14 @@ def finish(script: Script, folder: Path, *arguments: str) -> Run:
         ),
         ("model=ensemble", "model.networks=2", "model.hidden=20", "model.dropout=0"),
         ("model=rnn", "model.hidden=20", "data.replacement=false", "optimizer=adamw", "schedule.lr=0.01"),
+        ("model=transformer", "model.width=8", "model.layers=1", "distillation=0.5"),
         ("model=adaptive", "model.cutoffs=[20,26]", "model.div_value=2", "optimizer=adamw", "schedule.lr=0.01"),
     ],
 )
 def test_two_processes_with_half_the_batch_learn_the_same_as_one(
     script: Script, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
-    kaiming = () if {"model=adaptive", "model=rnn"} & {*settings} else ("model.init=kaiming",)
+    kaiming = () if {"model=adaptive", "model=rnn", "model=transformer"} & {*settings} else ("model.init=kaiming",)
     settings = (*settings, *STEPS, *kaiming, "logger=tensorboard", "callbacks=loss")
     one = finish(script, tmp_path / "one", *settings)
     two = finish(script, tmp_path / "two", *settings, *TWO)

@@ -34,6 +34,13 @@ def test_weights_of_another_model_are_refused(train: Train, settings: tuple[str,
         train(f"start_from={first.folder}", *own, *settings, "steps=1", *QUIET)
 
 
+def test_weights_of_a_transformer_with_other_heads_are_refused(train: Train) -> None:
+    small = ("model=transformer", "model.width=8", "model.layers=1", "steps=1", *QUIET)
+    first = train(*small, "model.heads=2")
+    with refused(f"start_from={first.folder}", "model.heads"):
+        train(*small, "model.heads=4", f"start_from={first.folder}")
+
+
 def test_weights_for_other_characters_are_refused(train: Train, few_names: Path) -> None:
     first = train("steps=1", *QUIET)
     with refused(f"start_from={first.folder}", "tokens=a e i l m v"):

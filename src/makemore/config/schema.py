@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from makemore.errors import UserError
+
 
 class Accelerator(Enum):
     auto = "auto"
@@ -210,6 +212,14 @@ class TrainConfig:
     test: bool = MISSING
     resume: str | None = MISSING
     start_from: str | None = MISSING
+
+
+def check_batch_norm(run: TrainConfig, needed_by: str) -> None:
+    """Raises UserError for minibatches of which batch normalization has no statistics."""
+    rows, processes = run.data.batch_size, run.trainer.processes
+    if rows is not None and rows // processes < 2:
+        given = f"data.batch_size={rows}" + (f" in trainer.processes={processes}" if processes > 1 else "")
+        raise UserError(f"{given} is too small for {needed_by}: BatchNorm needs at least 2 examples in each process")
 
 
 @dataclass

@@ -105,7 +105,8 @@ class EvaluationBatches:
         spans = Spans(windows)
         self.examples = spans if by_document and spans.whole else windows
         self.rank, self.ranks = rank, ranks
-        self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // windows.block_size))
+        ids = windows.block_size if self.examples is windows else windows.block_size**2  # if others see them as windows
+        self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // ids))
 
     def __len__(self) -> int:
         return math.ceil(len(self.examples) / self.rows)

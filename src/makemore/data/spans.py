@@ -18,7 +18,7 @@ from torch import Tensor
 
 from makemore.data.windows import Windows
 
-# A target that is none: what `torch.nn.functional.cross_entropy` ignores by default.
+# Marks a position without a target: what `torch.nn.functional.cross_entropy` ignores by default.
 PADDING = -100
 
 
@@ -55,7 +55,7 @@ class Spans:
         """The ids and targets (..., T) of spans (...), int64 on the windows' device; T is the longest's length."""
         stream = self.windows.stream
         starts, lengths = (part[spans.to(stream.device)].unsqueeze(-1) for part in self.bounds)  # (..., 1) each
-        longest = int(lengths.max()) if len(lengths) else 0
+        longest = int(lengths.max()) if lengths.numel() else 0
         place = torch.arange(longest, device=stream.device)  # (T,)
         inside = place < lengths  # (..., T)
         at = (starts + place).clamp(max=len(stream) - 2)

@@ -15,7 +15,7 @@ from makemore.models.sequence import Reader, SequenceModel
 
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
-NUMBERS = 2**11  # random numbers that are drawn for a name at once
+NUMBERS = 2**22  # random numbers that are drawn at once
 PATIENCE = 10_000  # known names in a row after which the search for a new one is given up
 
 
@@ -37,7 +37,7 @@ def sample(
     Args:
         model: what to draw from.
         n: how many names.
-        generator: the source of chance; the same state gives the same names, and fewer or more of them for another `n`.
+        generator: the source of chance; the same state gives the same names, the first of which do not depend on `n`.
         prefix: what every name begins with.
         temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer tokens get their turn.
         top_k: draw among the k likeliest tokens only; None among all.
@@ -59,9 +59,10 @@ def sample(
     never = [model.vocabulary.tokens.index(UNKNOWN)] if UNKNOWN in model.vocabulary.tokens else []
     if model.layout is Layout.running:
         never.append(0)
+    batch = max(1, min(BATCH, NUMBERS // max_length))
     found = fruitless = 0
     while found < n and fruitless < PATIENCE:
-        count = min(BATCH, max(32, n - found) if novel else n - found)
+        count = min(batch, max(32, n - found) if novel else n - found)
         starts = start.expand(count, -1)  # (count, P)
         reader = Reader(model.model) if isinstance(model.model, SequenceModel) else None
         logits, keep = (model.logits, None) if reader is None else (reader.logits, reader.keep)
@@ -114,7 +115,7 @@ def draw(
     contexts = torch.cat([opening, start], dim=1)[:, given:]  # (A, block_size) of the rows that have not ended
     columns = list(start.unbind(dim=1))  # each (N,): one position of every row, 0 where the row has ended
     active = torch.arange(rows)  # (A,)
-    # A row after the other, so that a name does not depend on how many come after it.
+    # Row by row, so that a name does not depend on how many come after it.
     at_once = min(NUMBERS, max(1, max_length - given))
     while len(columns) < max_length and len(active) > 0:
         z = logits(contexts)  # (A, vocabulary)

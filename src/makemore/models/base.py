@@ -114,7 +114,11 @@ class LanguageModel(nn.Module):
         def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
             found[name] = output[0] if isinstance(output, tuple) else output
 
-        tanhs = [(name, module) for name, module in self.named_modules() if isinstance(module, nn.Tanh | nn.RNN)]
+        tanhs = [
+            (name, module)
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Tanh) or (isinstance(module, nn.RNN) and module.nonlinearity == "tanh")
+        ]
         hooks = [module.register_forward_hook(partial(keep, name)) for name, module in tanhs]
         try:
             self(contexts)
@@ -152,7 +156,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def logits_in_pieces(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (rows, vocabulary) and targets (rows,) of a batch, in pieces that stay within a fixed budget."""
-    rows = max(1, rows_at_once(model.vocabulary, targets.device) * len(targets) // targets.numel())
+    rows = rows_at_once(model.vocabulary, targets.device) * len(targets) // targets.numel()
+    if model.by_document and targets.dim() == 1:  # it computes logits at every position of a window
+        rows //= model.block_size
+    rows = max(1, rows)
     for x, y in zip(torch.split(contexts, rows), torch.split(targets, rows), strict=True):
         yield model.score(x, y)
 

@@ -32,8 +32,8 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
             )
         if not torch.allclose(logits[-1:], last, rtol=1e-3, atol=1e-4, equal_nan=True):
             raise UserError(
-                f"{path}: forward gives a context other logits alone than in a minibatch; a row must not depend on the "
-                "rows beside it (torch.nn.GRU and others need batch_first=True)"
+                f"{path}: forward gives a context different logits alone than in a minibatch; a row must not depend on "
+                "the rows beside it (torch.nn.GRU and others need batch_first=True)"
             )
         if isinstance(model, SequenceModel):
             check_reading(model, path)
@@ -65,6 +65,6 @@ def check_reading(model: SequenceModel, path: Path) -> None:
             one_by_one.append(logits)
     if not torch.allclose(at_once, torch.cat(one_by_one, dim=1), rtol=1e-3, atol=1e-4, equal_nan=True):
         raise UserError(
-            f"{path}: read gives other logits for several ids at once than for one after another; no logits may depend "
-            "on later ids, and the state must hold all that matters of those before"
+            f"{path}: read gives different logits for several ids at once than for one after another; no logits may "
+            "depend on later ids, and the state must hold all that matters of those before"
         )

@@ -61,7 +61,7 @@ class SequenceModel(LanguageModel):
 
 
 def last(values: Tensor, lengths: Tensor) -> Tensor:
-    """What stands at the end of each row's ids. (B, T, width), (B,) -> (B, width)"""
+    """The value at each row's last id. (B, T, width), (B,) -> (B, width)"""
     return values[torch.arange(len(values), device=values.device), lengths - 1]
 
 

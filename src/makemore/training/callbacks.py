@@ -7,6 +7,7 @@ import json
 import math
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -104,6 +105,8 @@ class Interruption(L.Callback):
         self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # no other thread can have handlers
         at_once: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
         def interrupt(number: int, _: Any) -> None:

@@ -21,7 +21,7 @@ def report(
 ) -> str:
     """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states.
 
-    A model that is not `useful`, as after a search for a learning rate, is no model to look at or to sample.
+    A model that is not `useful`, as after a search for a learning rate, is not worth sampling.
     """
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]

@@ -24,6 +24,7 @@ from makemore.data.cache import read_documents
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
 from makemore.data.spans import Spans
+from makemore.data.windows import Windows
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
 from makemore.models import registry
@@ -94,7 +95,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         if state is not None:
             check_documents(state, data.dataset)
         model = make_model(config, data.dataset, data.block_size)
-        rows = (config.data.batch_size or len(data.dataset.train)) // share.of
+        rows = count_rows(config, data.dataset.train, model.by_document) // share.of
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
@@ -184,11 +185,21 @@ def check(config: TrainConfig) -> None:
     execution.require_gpu(config.trainer)
     with explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
-        rows, processes = config.data.batch_size or len(documents.parts[0]) - 1, config.trainer.processes
-        if rows % processes:
+        block_size, processes = config.model.context_length(config.data), config.trainer.processes
+        by_document = registry.model_of(config.model.name).by_document
+        train = Windows(documents.parts[0], block_size)
+        rows = count_rows(config, train, by_document)
+        if by_document:
+            check_spans(config, Spans(train))
+        if rows < processes or (rows % processes and not by_document):
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
             raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
-        check_size(config.model, len(documents.vocabulary), config.model.context_length(config.data), rows, processes)
+        check_size(config.model, len(documents.vocabulary), block_size, rows, processes)
+
+
+def count_rows(config: TrainConfig, train: Windows, by_document: bool) -> int:
+    """The examples in a minibatch, or the documents."""
+    return config.data.batch_size or len(Spans(train) if by_document else train)
 
 
 def silence() -> None:
@@ -211,6 +222,8 @@ def read_data(config: TrainConfig, share: Share = ALONE) -> WindowDataModule:
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
     text = "a running text" if config.data.layout is Layout.running else f"{dataset.documents:,} documents"
+    if registry.model_of(config.model.name).by_document and not (spans := Spans(dataset.train)).whole:
+        text += f" in {len(spans):,} pieces of at most {data.block_size:,} to train on"
     counts = f"{text}, {len(dataset.vocabulary):,} {config.data.level}s with the boundary"
     log.info(f"{dataset.path.name}: {counts}; {sizes} examples to train / dev / test")
     if len(dataset.dev) < FEW_EXAMPLES and config.data.overfit is None:
@@ -226,12 +239,9 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     vocabulary = len(data.vocabulary)
     if config.model.fitted:
         return registry.build(config.model, vocabulary, block_size, config.seed)
-    check_size(
-        config.model, vocabulary, block_size, config.data.batch_size or len(data.train), config.trainer.processes
-    )
+    rows = count_rows(config, data.train, registry.model_of(config.model.name).by_document)
+    check_size(config.model, vocabulary, block_size, rows, config.trainer.processes)
     model = registry.build(config.model, vocabulary, block_size, config.seed)
-    if model.by_document:
-        check_spans(config, Spans(data.train))
     model.initialize(torch.Generator().manual_seed(config.seed))
     model.adapt(data.train)
     if config.start_from is not None:
@@ -242,14 +252,14 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
 
 
 def check_spans(config: TrainConfig, spans: Spans) -> None:
-    """Says if documents are cut. Raises UserError if a teacher were to judge pieces, whose contexts are incomplete."""
-    if spans.whole:
+    """Raises UserError if a teacher were to judge pieces of documents, whose contexts are incomplete."""
+    if config.distillation == 0 or spans.whole:
         return
-    longer = f"data.block_size={spans.windows.block_size} is shorter than some documents with their boundaries"
-    if config.distillation > 0:
-        given = f"distillation={config.distillation:g} with model={config.model.name}"
-        raise UserError(f"{given} needs whole documents, and {longer}; give it a larger value")
-    log.info(f"{longer}: the model learns from them in {len(spans):,} pieces")
+    given = f"distillation={config.distillation:g} with model={config.model.name} needs whole documents"
+    if config.data.layout is Layout.running:
+        raise UserError(f"{given}, and a running text has none; use a model that sees windows, such as model=mlp")
+    longer = f"data.block_size={spans.windows.block_size} is shorter than some with their boundaries"
+    raise UserError(f"{given}, and {longer}; give it a larger value")
 
 
 def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, state: Path | None) -> None:

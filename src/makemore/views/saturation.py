@@ -45,7 +45,7 @@ class Saturation(View):
         if not self._looks:
             self._look(trainer, pl_module)
         if not self._looks:
-            why = "this model has no nn.Tanh modules and no `activations` of its own"
+            why = "this model has no nn.Tanh or nn.RNN modules and no `activations` of its own"
             log.info(f"saturation: nothing to show, because {why}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -73,7 +73,8 @@ class Scales(View):
 def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[Tensors, Tensors]:
     """Each parameter that the loss depends on, and its gradient, by name. `.grad` and buffers are left alone."""
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    with evaluating(model), torch.enable_grad():
+    # cuDNN has no gradients of recurrent layers in eval mode.
+    with evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         loss = F.cross_entropy(*model.score(*batch))
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     gradients = {name: each.cpu() for name, each in zip(parameters, found, strict=True) if each is not None}

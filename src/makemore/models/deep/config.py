@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, number
-from makemore.errors import UserError
+from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, check_batch_norm, number
 
 
 @dataclass
@@ -20,7 +19,5 @@ class Config(ModelConfig):
 
     def check(self, run: TrainConfig) -> None:
         """Raises UserError for minibatches of which BatchNorm has no statistics."""
-        rows, processes = run.data.batch_size, run.trainer.processes
-        if self.batch_norm and rows is not None and rows // processes < 2:
-            given = f"data.batch_size={rows}" + (f" in trainer.processes={processes}" if processes > 1 else "")
-            raise UserError(f"{given} is too small for model.batch_norm=true; give each process at least 2 examples")
+        if self.batch_norm:
+            check_batch_norm(run, "model.batch_norm=true")

@@ -3,7 +3,7 @@
     x = C[context] laid side by side,  then for each layer  x = tanh(BatchNorm(x W)),  and the logits are BatchNorm(x W)
 
 It has no residual connections, so what reaches the last layer, and what comes back to the first, depends on the scale
-of every W: `model.gain` multiplies the initial W of each hidden layer. With the lecture's 5/3 tanh keeps the size of
+of every W: `model.gain` multiplies the initial W of each hidden layer. With the lecture's 5/3, tanh keeps the size of
 what passes through it (He et al. 2015); batch normalization (Ioffe and Szegedy 2015) makes any gain work.
 `experiment=diagnose` draws the lecture's plots of both.
 """

@@ -14,6 +14,6 @@ from makemore.models.rnn.model import Model as Recurrent
 
 
 class Model(Recurrent):
-    """The network of `model=rnn`, with another step."""
+    """The network of `model=rnn`, with a different step."""
 
     layer = nn.LSTM

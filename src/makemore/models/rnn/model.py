@@ -3,7 +3,7 @@
     h_t = tanh(C[token t] W + b + h_(t-1) U + c),  and the logits are  h_t W2 + b2
 
 The hidden vector h_t is all that the network remembers of the tokens 1 ... t. `model=gru` and `model=lstm` are the same
-with another step from h_(t-1) to h_t.
+with a different step from h_(t-1) to h_t.
 """
 
 from collections.abc import Callable
@@ -22,17 +22,22 @@ class Model(SequenceModel):
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
+        widths = [config.emb_dim] + [config.hidden] * (config.layers - 1)
         self.C = nn.Embedding(vocabulary, config.emb_dim)
-        self.layers = self.layer(config.emb_dim, config.hidden, config.layers, batch_first=True)
+        self.layers = nn.ModuleList(self.layer(width, config.hidden, batch_first=True) for width in widths)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden, vocabulary)
 
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T) -> (B, T, vocabulary). The state is h, in an LSTM also its cells: (B, layers, hidden) each."""
-        # PyTorch's layers have the rows in second place.
-        before: Any = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
-        if before is not None and len(before) == 1:
-            (before,) = before
-        h, after = self.layers(self.dropout(self.C(ids)), before)  # (B, T, hidden)
-        after = after if isinstance(after, tuple) else (after,)
-        return self.output(self.dropout(h)), tuple(part.transpose(0, 1) for part in after)
+        """(B, T) -> (B, T, vocabulary). The state is each layer's h, in an LSTM also its cells: (B, 1, hidden) each."""
+        x, kept = self.C(ids), list[Tensor]()  # (B, T, emb_dim)
+        for number, layer in enumerate(self.layers):
+            before: Any = None
+            if state is not None:
+                each = len(state) // len(self.layers)
+                # PyTorch's layers have the rows in second place.
+                before = [part.transpose(0, 1).contiguous() for part in state[number * each : (number + 1) * each]]
+                before = tuple(before) if each > 1 else before[0]
+            x, after = layer(self.dropout(x), before)  # (B, T, hidden)
+            kept += [part.transpose(0, 1) for part in (after if isinstance(after, tuple) else (after,))]
+        return self.output(self.dropout(x)), tuple(kept)

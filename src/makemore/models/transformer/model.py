@@ -33,12 +33,12 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, T, width), with the keys and values of P tokens before, (B, 2, heads, P, size). Returns both anew."""
+        """(B, T, width), after P tokens of keys and values (B, 2, heads, P, size). Returns both, P longer by T."""
         rows, length, width = x.shape
         parts = self.qkv(self.norm1(x)).view(rows, length, 3, self.heads, width // self.heads)
         q, *new = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, size) each
         past = torch.stack(new, 1) if past is None else torch.cat([past, torch.stack(new, 1)], dim=3)
-        mask = None  # what each token may see if there was something before: (T, P + T)
+        mask = None  # which tokens each may see, (T, P + T); without a past `is_causal` says so
         if past.shape[3] > length > 1:
             mask = torch.ones(length, past.shape[3], dtype=torch.bool, device=x.device).tril(past.shape[3] - length)
         k, v = past.unbind(1)
@@ -49,6 +49,8 @@ class Layer(nn.Module):
 
 class Model(SequenceModel):
     """Embeddings of tokens C and of places P, the layers, and an output layer."""
+
+    function_keys = ("heads",)
 
     def __init__(self, config: Config, vocabulary: int, block_size: int) -> None:
         super().__init__(config, vocabulary, block_size)
@@ -70,7 +72,7 @@ class Model(SequenceModel):
                 nn.init.zeros_(weight)
 
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T) -> (B, T, vocabulary). The state are each layer's keys and values, (B, 2, heads, T, size)."""
+        """(B, T) -> (B, T, vocabulary). The state is each layer's keys and values, (B, 2, heads, T, size)."""
         before = 0 if state is None else state[0].shape[3]
         x = self.C(ids) + self.P(torch.arange(before, before + ids.shape[1], device=ids.device))
         x = self.dropout(x)  # (B, T, width)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, number
+from makemore.config.schema import LARGEST_SIZE, ModelConfig, TrainConfig, check_batch_norm, number
 from makemore.errors import UserError
 
 
@@ -20,9 +20,4 @@ class Config(ModelConfig):
             raise UserError(
                 f"data.block_size={length} is not for model={self.name}, which joins pairs: it must be 2, 4, 8, 16, ..."
             )
-        rows, processes = run.data.batch_size, run.trainer.processes
-        if rows is not None and rows // processes < 2:
-            given = f"data.batch_size={rows}" + (f" in trainer.processes={processes}" if processes > 1 else "")
-            raise UserError(
-                f"{given} is not for model={self.name}: BatchNorm needs at least 2 examples in each process"
-            )
+        check_batch_norm(run, f"model={self.name}")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from makemore.cli import main as cli
-from tests.helpers import ROOT, Script, script_in, wait_for
+from tests.helpers import QUIET, ROOT, Script, script_in, wait_for
 from tests.models.test_model_file import saved as saved_model
 
 
@@ -207,7 +207,8 @@ def test_commands_on_pages_run(tmp_path: Path, trained: Path, command: str) -> N
         done = script_in(trained)(*words)
     else:
         # Short; everything else is what the page says.
-        short = ["steps=20", *(["logger=none", "callbacks=none"] if "-m" in words else [])]
+        shows = any(re.match(r"~?(experiment|callbacks|logger)\b", word) for word in words)
+        short = ["steps=20", *([] if shows else QUIET)]
         short += [setting for word in words for setting in SMALLER.get(word, [])]
         if "sweep=optuna" in words:
             short.append("hydra.sweeper.n_trials=2")

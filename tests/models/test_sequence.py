@@ -21,7 +21,7 @@ from makemore.models.contract import check_model
 from makemore.models.model_file import TrainedModel
 from makemore.models.sequence import SequenceModel, State
 from makemore.training import run as training
-from makemore.training.execution import has_bfloat16
+from makemore.training.execution import PER_THREAD, choose_threads, has_bfloat16
 from tests.helpers import QUIET, Train, build, check, composed, refused, same_state, seeded
 
 RECURRENT: dict[str, Any] = {"emb_dim": 6, "hidden": 8, "layers": 2, "dropout": 0.0}
@@ -158,6 +158,16 @@ def test_a_minibatch_of_everything_is_shared_by_documents(few_names: Path) -> No
     training.check(check(composed(*settings, "trainer.processes=2")))
     with refused("trainer.processes=4", "3"):
         training.check(check(composed(*settings, "trainer.processes=4")))
+
+
+def test_small_products_keep_one_thread(few_names: Path) -> None:
+    """Threads that wait for each other at every product are many times slower where something else uses a core."""
+    for name in ("lstm", "transformer"):
+        config = check(composed(f"model={name}", "data=text", f"data.path={few_names}", "data.block_size=16"))
+        model = registry.build(config.model, 27, 16)
+        assert model.operations(32) > 2 * PER_THREAD
+        assert choose_threads(model.operations_at_once(32), cores=2) == 1
+    assert choose_threads(model.operations_at_once(1024), cores=2) == 2
 
 
 @pytest.mark.skipif(not has_bfloat16(on_gpu=False), reason="this processor does not multiply in bfloat16")

@@ -96,6 +96,10 @@ class LanguageModel(nn.Module):
         """Multiplications and additions in a training step: an entry of a matrix counts once a row, and twice back."""
         return 6 * rows * sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
 
+    def operations_at_once(self, rows: int) -> int:
+        """Those that threads can share before they have to wait for each other: by default all of a step's."""
+        return self.operations(rows)
+
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
         """Prepares the fastest way to compute training steps of `rows` examples, equal but for rounding; names it."""
         return "gradients by autograd"

@@ -59,6 +59,10 @@ class SequenceModel(LanguageModel):
         """Multiplications and additions in a training step on documents that fill the context."""
         return self.block_size * super().operations(rows)
 
+    def operations_at_once(self, rows: int) -> int:
+        """Those of one product: there are many, one after the other."""
+        return self.operations(rows) // sum(parameter.dim() > 1 for parameter in self.parameters())
+
 
 def last(values: Tensor, lengths: Tensor) -> Tensor:
     """The value at each row's last id. (B, T, width), (B,) -> (B, width)"""

@@ -138,7 +138,7 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
             raise UserError(f"trainer.precision=bf16: this {where} cannot multiply in bfloat16; use float32")
         model.products = torch.bfloat16
     cores = max(1, machine.most_threads() // config.trainer.processes)
-    threads = config.trainer.threads or (1 if on_gpu else choose_threads(operations, cores))
+    threads = config.trainer.threads or (1 if on_gpu else choose_threads(model.operations_at_once(rows), cores))
     form = model.choose_form(rows, on_gpu, threads)
     if model.products is not None:
         form += " with bfloat16 products"

@@ -28,6 +28,10 @@ class Model(SequenceModel):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden, vocabulary)
 
+    def operations_at_once(self, rows: int) -> int:
+        """Those of one product for one letter of each name: the next letter has to wait."""
+        return super().operations_at_once(rows) // self.block_size
+
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T) -> (B, T, vocabulary). The state is each layer's h, in an LSTM also its cells: (B, 1, hidden) each."""
         x, kept = self.C(ids), list[Tensor]()  # (B, T, emb_dim)

@@ -199,8 +199,8 @@ def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_name_is_refused_with_the_names_that_there_are(tmp_path: Path) -> None:
-    path = rewrite(tmp_path / "x", model=mlp().describe() | {"name": "gru"})
-    with refused(f"checkpoint={path}", "gru", *registry.names()):
+    path = rewrite(tmp_path / "x", model=mlp().describe() | {"name": "nonesuch"})
+    with refused(f"checkpoint={path}", "nonesuch", *registry.names()):
         model_file.load(path)
 
 

@@ -189,7 +189,7 @@ def check(config: TrainConfig) -> None:
         by_document = registry.model_of(config.model.name).by_document
         train = Windows(documents.parts[0], block_size)
         rows = count_rows(config, train, by_document)
-        if by_document:
+        if by_document and processes == 1:  # PyTorch's threads would not survive the fork
             check_spans(config, Spans(train))
         if rows < processes or (rows % processes and not by_document):
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"

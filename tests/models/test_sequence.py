@@ -147,8 +147,10 @@ def test_a_teacher_knows_no_contexts_that_are_cut(few_names: Path) -> None:
     settings = ("model=rnn", "data=text", f"data.path={few_names}", "steps=5")
     training.check(check(composed(*settings, "distillation=0.5")))
     training.check(check(composed(*settings, "data.block_size=3")))
-    with refused("distillation=0.5", "data.block_size=3"):
-        training.check(check(composed(*settings, "distillation=0.5", "data.block_size=3")))
+    for processes in (1, 2):
+        with refused("distillation=0.5", "data.block_size=3"):
+            shared = f"trainer.processes={processes}"
+            training.check(check(composed(*settings, shared, "distillation=0.5", "data.block_size=3")))
     with refused("distillation=0.5", "running"):
         training.check(check(composed(*settings, "distillation=0.5", "data.layout=running")))
 

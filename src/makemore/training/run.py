@@ -183,18 +183,29 @@ def check(config: TrainConfig) -> None:
         UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
     """
     execution.require_gpu(config.trainer)
-    with explain_lack_of_memory(config.model):
+    with use_one_thread(), explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
         block_size, processes = config.model.context_length(config.data), config.trainer.processes
         by_document = registry.model_of(config.model.name).by_document
         train = Windows(documents.parts[0], block_size)
         rows = count_rows(config, train, by_document)
-        if by_document and processes == 1:  # PyTorch's threads would not survive the fork
+        if by_document:
             check_spans(config, Spans(train))
         if rows < processes or (rows % processes and not by_document):
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
             raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
         check_size(config.model, len(documents.vocabulary), block_size, rows, processes)
+
+
+@contextlib.contextmanager
+def use_one_thread() -> Iterator[None]:
+    """Keeps PyTorch from starting threads: a process that is forked afterwards would wait for them forever."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def count_rows(config: TrainConfig, train: Windows, by_document: bool) -> int:

@@ -70,7 +70,7 @@ def plain(name: str) -> dict[str, float]:
     documents = read_documents(config.data)
     windows = Windows(documents.parts[0], config.data.block_size)
     model: Any = registry.build(config.model, len(documents.vocabulary), config.data.block_size)
-    examples = Spans(windows) if model.by_document else windows
+    examples = Spans.from_windows(windows) if model.by_document else windows
     inputs, targets = examples.gather(torch.arange(len(examples)))  # (N, block_size), (N,) or (N, block_size)
     forward = (lambda x: model.read(x)[0]) if model.by_document else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)

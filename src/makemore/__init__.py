@@ -4,7 +4,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
 
     errors, files, machine, memory, streams, randomness
     config: status, schema, compose
-    data: brown, corpus, vocabulary, split, documents, cache, windows, dataset, spans, minibatches, datamodule
+    data: brown, corpus, vocabulary, split, documents, cache, windows, spans, dataset, minibatches, datamodule
     models: base, sequence, registry, model_file, contract
     inference: units, spacing, sampling, evaluation, comparison, neighbours
     views: style, show, loss, embedding, heat_map, samples, neighbours, saturation, update_ratio, scales

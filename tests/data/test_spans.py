@@ -11,7 +11,7 @@ DOCUMENTS = st.lists(st.text("abc", min_size=1, max_size=9), min_size=1, max_siz
 
 
 def spans_of(documents: list[str], block_size: int) -> Spans:
-    return Spans(Windows.from_documents(documents, Vocabulary((".", "a", "b", "c")), block_size))
+    return Spans.from_windows(Windows.from_documents(documents, Vocabulary((".", "a", "b", "c")), block_size))
 
 
 def every(spans: Spans) -> Batch:
@@ -26,7 +26,7 @@ def test_a_span_is_a_document_or_a_piece_of_one() -> None:
 
 
 def test_a_running_text_is_cut_into_spans_too() -> None:
-    spans = Spans(Windows.from_text("abcabca", Vocabulary((".", "a", "b", "c")), 3))
+    spans = Spans.from_windows(Windows.from_text("abcabca", Vocabulary((".", "a", "b", "c")), 3))
     ids, targets = every(spans)
     assert ids.tolist() == [[0, 1, 2], [3, 1, 2], [3, 0, 0]]
     assert targets.tolist() == [[1, 2, 3], [1, 2, 3], [1, PADDING, PADDING]]

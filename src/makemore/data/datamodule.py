@@ -7,7 +7,6 @@ from makemore.config.schema import DataConfig
 from makemore.data.cache import read_documents
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Counts, EvaluationBatches, Minibatches
-from makemore.data.spans import Spans
 from makemore.data.windows import Windows
 
 
@@ -40,8 +39,8 @@ class WindowDataModule(L.LightningDataModule):
         self._per_step, self._by_document = minibatches_per_step, by_document
 
     def train_dataloader(self) -> Minibatches:
-        windows, c = self.dataset.train.to(self._device), self.config
-        examples = Spans(windows) if self._by_document else windows
+        c = self.config
+        examples = (self.dataset.spans if self._by_document else self.dataset.train).to(self._device)
         self._minibatches = Minibatches(
             examples, c.batch_size, c.replacement, self._counts, self.seed, self._per_step, self.rank, self.ranks
         )

@@ -1,8 +1,10 @@
 """The examples of one run: the windows of its train, dev and test documents."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from makemore.data.documents import Documents
+from makemore.data.spans import Spans
 from makemore.data.windows import Windows
 
 
@@ -18,3 +20,8 @@ class Dataset(Documents):
     def from_documents(cls, documents: Documents, block_size: int) -> "Dataset":
         windows = (Windows(part, block_size) for part in documents.parts)
         return cls(*vars(documents).values(), *windows)
+
+    @cached_property
+    def spans(self) -> Spans:
+        """The training examples by document."""
+        return Spans.from_windows(self.train)

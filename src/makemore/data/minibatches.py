@@ -102,8 +102,8 @@ class EvaluationBatches:
     """
 
     def __init__(self, windows: Windows, rank: int = 0, ranks: int = 1, *, by_document: bool = False) -> None:
-        spans = Spans(windows)
-        self.examples = spans if by_document and spans.whole else windows
+        spans = Spans.from_windows(windows) if by_document else None
+        self.examples = spans if spans is not None and spans.whole else windows
         self.rank, self.ranks = rank, ranks
         ids = windows.block_size if self.examples is windows else windows.block_size**2  # if others see them as windows
         self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // ids))

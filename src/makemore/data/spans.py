@@ -11,7 +11,6 @@ it in the span. With block size 4
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,34 +26,37 @@ class Spans:
     """The spans of one split, in its order."""
 
     windows: Windows
+    starts: Tensor  # (N,) int64 where in the stream each span's first id stands
+    lengths: Tensor  # (N,) int64 ids
 
-    @cached_property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """Where in the stream each span's first id stands, and how many ids it has. (N,) int64 each"""
-        stream, longest = self.windows.stream, self.windows.block_size
+    @classmethod
+    def from_windows(cls, windows: Windows) -> "Spans":
+        """The spans of all documents, or of a running text."""
+        stream, longest = windows.stream, windows.block_size
         last = torch.tensor([len(stream) - 1], device=stream.device)
         edges = torch.cat([(stream[:-1] == 0).nonzero().squeeze(1), last])  # (documents + 1,)
         sizes = edges.diff()  # (documents,) tokens
         pieces = (sizes + longest - 1) // longest  # (documents,)
         document = torch.repeat_interleave(pieces)  # (N,)
         offset = (torch.arange(len(document), device=stream.device) - (pieces.cumsum(0) - pieces)[document]) * longest
-        return edges[document] + offset, (sizes[document] - offset).clamp(max=longest)
+        return cls(windows, edges[document] + offset, (sizes[document] - offset).clamp(max=longest))
 
     @property
     def whole(self) -> bool:
         """Whether every span is a whole document, so that a token's context here is the same as in a window."""
-        return bool((self.windows.stream[self.bounds[0]] == 0).all())
+        return bool((self.windows.stream[self.starts] == 0).all())
 
     def __len__(self) -> int:
-        return len(self.bounds[0])
+        return len(self.starts)
 
     def to(self, device: torch.device | str) -> "Spans":
-        return Spans(self.windows.to(device))
+        return Spans(self.windows.to(device), self.starts.to(device), self.lengths.to(device))
 
     def gather(self, spans: Tensor) -> tuple[Tensor, Tensor]:
         """The ids and targets (..., T) of spans (...), int64 on the windows' device; T is the longest's length."""
         stream = self.windows.stream
-        starts, lengths = (part[spans.to(stream.device)].unsqueeze(-1) for part in self.bounds)  # (..., 1) each
+        spans = spans.to(stream.device)
+        starts, lengths = self.starts[spans].unsqueeze(-1), self.lengths[spans].unsqueeze(-1)  # (..., 1) each
         longest = int(lengths.max()) if lengths.numel() else 0
         place = torch.arange(longest, device=stream.device)  # (T,)
         inside = place < lengths  # (..., T)

@@ -152,21 +152,16 @@ def is_shared() -> bool:
     return dist.is_initialized()
 
 
-def weigh(targets: Tensor) -> float:
-    """The weight of this process's share of a minibatch: its examples, relative to the mean of all shares.
+def average_gradients(model: nn.Module, targets: Tensor, loss: Tensor | float) -> Tensor | float:
+    """Gives every process the mean of all processes' gradients, in one message; a missing one counts as 0.
 
-    Shares of windows are equal; those of documents, whose targets are (B, T), are not.
+    Shares weigh by their examples, relative to the mean of all shares: those of documents, whose targets are (B, T),
+    have different numbers. Returns this process's loss with its weight, so that the mean of all is the minibatch's.
     """
-    if not is_shared() or targets.dim() == 1:
-        return 1.0
-    examples = int((targets != PADDING).sum())
-    return examples * dist.get_world_size() / add_up(examples)[0]
-
-
-def average_gradients(model: nn.Module, weight: float = 1.0) -> None:
-    """Gives every process the weighted mean of all processes' gradients, in one message; a missing one counts as 0."""
-    if not is_shared():
-        return
+    weight = 1.0
+    if targets.dim() == 2:
+        examples = int((targets != PADDING).sum())
+        weight = examples * dist.get_world_size() / add_up(examples)[0]
     gradients = []
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -176,6 +171,7 @@ def average_gradients(model: nn.Module, weight: float = 1.0) -> None:
     parts = torch.split(mean, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
+    return weight * loss
 
 
 def average_buffers(model: nn.Module) -> None:

@@ -24,7 +24,6 @@ from makemore.data.cache import read_documents
 from makemore.data.datamodule import WindowDataModule
 from makemore.data.dataset import Dataset
 from makemore.data.spans import Spans
-from makemore.data.windows import Windows
 from makemore.errors import Terminated, UserError
 from makemore.files import METRICS, STATE
 from makemore.models import registry
@@ -95,7 +94,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         if state is not None:
             check_documents(state, data.dataset)
         model = make_model(config, data.dataset, data.block_size)
-        rows = count_rows(config, data.dataset.train, model.by_document) // share.of
+        rows = count_rows(config, data.dataset) // share.of
         single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
         chosen = execution.choose(config, model, rows, single_steps)
         log.info(f"computing: {chosen}")
@@ -186,11 +185,11 @@ def check(config: TrainConfig) -> None:
     with use_one_thread(), explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
         block_size, processes = config.model.context_length(config.data), config.trainer.processes
-        by_document = registry.model_of(config.model.name).by_document
-        train = Windows(documents.parts[0], block_size)
-        rows = count_rows(config, train, by_document)
+        by_document = reads_documents(config)
+        data = Dataset.from_documents(documents, block_size)
+        rows = count_rows(config, data)
         if by_document:
-            check_spans(config, Spans(train))
+            check_spans(config, data.spans)
         if rows < processes or (rows % processes and not by_document):
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
             raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
@@ -208,9 +207,14 @@ def use_one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def count_rows(config: TrainConfig, train: Windows, by_document: bool) -> int:
+def reads_documents(config: TrainConfig) -> bool:
+    """Whether minibatches hold documents."""
+    return registry.model_of(config.model.name).by_document
+
+
+def count_rows(config: TrainConfig, data: Dataset) -> int:
     """The examples in a minibatch, or the documents."""
-    return config.data.batch_size or len(Spans(train) if by_document else train)
+    return config.data.batch_size or len(data.spans if reads_documents(config) else data.train)
 
 
 def silence() -> None:
@@ -233,8 +237,8 @@ def read_data(config: TrainConfig, share: Share = ALONE) -> WindowDataModule:
     dataset = data.dataset
     sizes = " / ".join(f"{len(part):,}" for part in (dataset.train, dataset.dev, dataset.test))
     text = "a running text" if config.data.layout is Layout.running else f"{dataset.documents:,} documents"
-    if registry.model_of(config.model.name).by_document and not (spans := Spans(dataset.train)).whole:
-        text += f" in {len(spans):,} pieces of at most {data.block_size:,} to train on"
+    if reads_documents(config) and not dataset.spans.whole:
+        text += f" in {len(dataset.spans):,} pieces of at most {data.block_size:,} to train on"
     counts = f"{text}, {len(dataset.vocabulary):,} {config.data.level}s with the boundary"
     log.info(f"{dataset.path.name}: {counts}; {sizes} examples to train / dev / test")
     if len(dataset.dev) < FEW_EXAMPLES and config.data.overfit is None:
@@ -250,8 +254,7 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     vocabulary = len(data.vocabulary)
     if config.model.fitted:
         return registry.build(config.model, vocabulary, block_size, config.seed)
-    rows = count_rows(config, data.train, registry.model_of(config.model.name).by_document)
-    check_size(config.model, vocabulary, block_size, rows, config.trainer.processes)
+    check_size(config.model, vocabulary, block_size, count_rows(config, data), config.trainer.processes)
     model = registry.build(config.model, vocabulary, block_size, config.seed)
     model.initialize(torch.Generator().manual_seed(config.seed))
     model.adapt(data.train)

@@ -10,7 +10,7 @@ from makemore.data.minibatches import Batch
 from makemore.errors import UserError
 from makemore.models.base import LanguageModel
 from makemore.training.distillation import Teacher
-from makemore.training.parallel import average, average_buffers, average_gradients, is_shared, weigh
+from makemore.training.parallel import average, average_buffers, average_gradients, is_shared
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -41,8 +41,8 @@ def take_steps(
     The model is in train mode, the batch holds contexts (K, B, block_size) and targets (K, B), or both (K, B, T), and a
     teacher mixes its opinion into the targets. Processes that share the minibatches average gradients and losses.
     """
-    plain = is_plain_sgd(optimizer)
-    if plain and teacher is None and not is_shared():
+    plain, shared = is_plain_sgd(optimizer), is_shared()
+    if plain and teacher is None and not shared:
         losses = model.descend(batch.contexts, batch.targets, rates)
         if losses is not None:
             return losses
@@ -51,9 +51,8 @@ def take_steps(
     minibatches = zip(batch.contexts.unbind(), batch.targets.unbind(), rates, strict=True)
     for k, (contexts, targets, rate) in enumerate(minibatches):
         soft = None if teacher is None else teacher.mix(contexts, targets)  # (B, vocabulary)
-        weight = weigh(targets)
-        losses[k] = weight * model.loss_and_gradients(contexts, targets, soft)
-        average_gradients(model, weight)
+        loss = model.loss_and_gradients(contexts, targets, soft)
+        losses[k] = average_gradients(model, targets, loss) if shared else loss
         update(optimizer, rate)
     average_buffers(model)
     return average(losses)

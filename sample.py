@@ -32,22 +32,12 @@ def sample(nodes: DictConfig) -> None:
             from makemore.errors import UserError
             from makemore.inference import sampling
             from makemore.models import model_file
-            from makemore.randomness import Stream, generator
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         model = model_file.load(path)
         seed = random.getrandbits(32) if settings.seed is None else settings.seed
         printed = 0
-        for name, known in sampling.sample(
-            model,
-            settings.n,
-            generator(seed, Stream.sampling),
-            prefix=settings.prefix,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            max_length=settings.max_length,
-            novel=settings.novel,
-        ):
+        for name, known in sampling.sample_as_set(model, settings, seed):
             shown = sampling.format_sample(model, name)
             print(f"{shown} *" if known and settings.mark_known else shown)
             printed += 1

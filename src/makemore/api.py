@@ -1,12 +1,14 @@
-"""The package from Python, without the scripts:
+"""The package from Python, without the scripts.
 
-import makemore
+    import makemore
 
-model = makemore.train("model.hidden=100", "steps=20000")    # what train.py takes
-model = makemore.load()    # the newest run's; or load(RUN), a folder or a model file
-model.sample(10, prefix="ka")
-model.probabilities("em")
-model.loss(["emma"])
+    model = makemore.train("model.hidden=100", "steps=20000")
+    model = makemore.load("outputs/DATE/TIME-mlp")
+    model.sample(10, prefix="ka")
+    model.probabilities("em")
+    model.loss(["emma"])
+
+`train` takes what train.py takes. `load` takes a run's folder or a model file; without one it takes the newest run.
 """
 
 import contextlib
@@ -36,7 +38,6 @@ from makemore.errors import UserError
 from makemore.inference import evaluation, sampling
 from makemore.models import model_file, registry
 from makemore.models.model_file import TrainedModel
-from makemore.randomness import Stream, generator
 
 CONF = Path(__file__).parents[2] / "conf"
 LOG, RUN_FOLDER = "train.log", "hydra.run.dir="
@@ -81,18 +82,8 @@ class Model:
         """
         keys = {"n": n, "prefix": prefix, "temperature": temperature, "top_k": top_k, "seed": seed, "novel": novel}
         settings = check_sampling(keys | {"max_length": max_length})
-        chance = generator(random.getrandbits(32) if settings.seed is None else settings.seed, Stream.sampling)
-        drawn = sampling.sample(
-            self.trained,
-            settings.n,
-            chance,
-            prefix=settings.prefix,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            max_length=settings.max_length,
-            novel=settings.novel,
-        )
-        return [name for name, _ in drawn]
+        seed = random.getrandbits(32) if settings.seed is None else settings.seed
+        return [name for name, _ in sampling.sample_as_set(self.trained, settings, seed)]
 
     @torch.inference_mode()
     def probabilities(self, prefix: str = "") -> dict[str, float]:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from makemore.config.schema import Layout, Level
+from makemore.config.schema import Layout, Level, SampleConfig
 from makemore.data.documents import fingerprint
 from makemore.data.vocabulary import UNKNOWN
 from makemore.errors import UserError, make_printable
 from makemore.inference.spacing import space_words
 from makemore.models.model_file import TrainedModel
 from makemore.models.sequence import Reader, SequenceModel
+from makemore.randomness import Stream, generator
 
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
@@ -77,6 +78,20 @@ def sample(
             elif found < n:
                 found, fruitless = found + 1, 0
                 yield name if model.level is Level.char else space_words(name), known
+
+
+def sample_as_set(model: TrainedModel, settings: SampleConfig, seed: int) -> Iterator[tuple[str, bool]]:
+    """Draws names as `sample` does, by the keys of `sample.py`; the same seed gives the same names."""
+    return sample(
+        model,
+        settings.n,
+        generator(seed, Stream.sampling),
+        prefix=settings.prefix,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        max_length=settings.max_length,
+        novel=settings.novel,
+    )
 
 
 def format_sample(model: TrainedModel, name: str) -> str:

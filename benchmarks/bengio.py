@@ -137,13 +137,11 @@ def main() -> None:
     arguments = measuring.table_arguments("table 1 of Bengio et al. (2003)", SYSTEMS, settings)
     arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     options = arguments.parse_args()
-    rows: dict[str, Any] = measuring.kept("bengio")
-    if options.table and not rows:
-        arguments.error("there are no results yet; leave out --table")
-    if not options.table:
-        rows = measuring.kept("bengio", settings=measuring.shown(options.settings))
-        with measuring.runs_folder(options.runs) as folder:
-            measure(options.systems, options.seeds, options.settings, Path(folder).resolve(), rows)
+
+    def measure_all(runs: Path, rows: dict[str, Any]) -> None:
+        measure(options.systems, options.seeds, options.settings, runs, rows)
+
+    rows = measuring.collect("bengio", arguments, options, measure_all, settings=measuring.shown(options.settings))
     measuring.insert(PAGE, BEGIN, table(rows), END)
     print("written: benchmarks/results/bengio.json, docs/words.md")
 

@@ -57,20 +57,18 @@ def main() -> None:
     files = "data.path=train.txt data.dev_path=val.txt data.test_path=test.txt"
     arguments = measuring.table_arguments("EurekaLabsAI's split of the names", map(key, SYSTEMS), files)
     options = arguments.parse_args()
-    rows: dict[str, Any] = measuring.kept("eureka")
-    if options.table and not rows:
-        arguments.error("there are no results yet; leave out --table")
-    if not options.table:
-        settings = ["data=text", *options.settings]
-        rows = measuring.kept("eureka", settings=measuring.shown(settings))
-        with measuring.runs_folder(options.runs) as folder:
-            for name, system in SYSTEMS.items():
-                if key(name) not in options.systems:
-                    continue
-                rows[name] = train([*system.arguments.split(), *settings], Path(folder).resolve() / key(name))
-                losses = f"val {rows[name]['dev_loss']:.4f}   test {rows[name]['test_loss']:.4f}"
-                print(f"{name:45}{losses}   {rows[name]['fit_seconds']:.1f} s", flush=True)
-                measuring.keep("eureka", rows)
+    settings = ["data=text", *options.settings]
+
+    def measure_all(runs: Path, rows: dict[str, Any]) -> None:
+        for name, system in SYSTEMS.items():
+            if key(name) not in options.systems:
+                continue
+            rows[name] = train([*system.arguments.split(), *settings], runs / key(name))
+            losses = f"val {rows[name]['dev_loss']:.4f}   test {rows[name]['test_loss']:.4f}"
+            print(f"{name:45}{losses}   {rows[name]['fit_seconds']:.1f} s", flush=True)
+            measuring.keep("eureka", rows)
+
+    rows = measuring.collect("eureka", arguments, options, measure_all, settings=measuring.shown(settings))
     measuring.insert(PAGE, BEGIN, table(rows), END)
     print("written: benchmarks/results/eureka.json, docs/eureka.md")
 

@@ -193,15 +193,15 @@ def main() -> None:
     choices = {key(system.name): system for system in SYSTEMS}
     arguments = measuring.table_arguments("every system on the same split", choices, "the data, as train.py takes it")
     options = arguments.parse_args()
-    rows: dict[str, Any] = measuring.kept("leaderboard")
-    if not options.table:
-        chosen = [system for name, system in choices.items() if name in options.systems]
-        missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
-        if missing:
-            arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
-        rows = measuring.kept("leaderboard", data=measuring.shown(options.settings))
-        with measuring.runs_folder(options.runs) as folder:
-            measure(chosen, options.settings, Path(folder).resolve(), rows)
+    chosen = [system for name, system in choices.items() if name in options.systems]
+    missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
+    if missing:
+        arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
+
+    def measure_all(runs: Path, rows: dict[str, Any]) -> None:
+        measure(chosen, options.settings, runs, rows)
+
+    rows = measuring.collect("leaderboard", arguments, options, measure_all, data=measuring.shown(options.settings))
     measuring.insert(PAGE, BEGIN, table(rows), END)
     measuring.insert(README, BEGIN, short_table(rows), END)
     draw(rows, measuring.ROOT / "docs" / "quality.png")

@@ -80,6 +80,25 @@ def table_arguments(description: str, systems: Iterable[str], settings: str) -> 
     return arguments
 
 
+def collect(
+    name: str,
+    parser: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    measure: Callable[[Path, Any], None],
+    **settings: str,
+) -> Any:
+    """The rows of `results/NAME.json`, to which `measure(runs, rows)` adds unless only the table is wanted."""
+    rows = kept(name)
+    if options.table:
+        if not rows:
+            parser.error("there are no results yet; leave out --table")
+        return rows
+    rows = kept(name, **settings)
+    with runs_folder(options.runs) as folder:
+        measure(Path(folder).resolve(), rows)
+    return rows
+
+
 def runs_folder(given: str | None) -> contextlib.AbstractContextManager[str]:
     """The folder that is given, or a temporary one."""
     return contextlib.nullcontext(given) if given else tempfile.TemporaryDirectory()

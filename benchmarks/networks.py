@@ -94,15 +94,12 @@ def main() -> None:
     arguments = measuring.table_arguments("every network, over seeds", SYSTEMS, "the data, as train.py takes it")
     arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     options = arguments.parse_args()
-    rows: dict[str, Any] = measuring.kept("networks")
-    if options.table and not rows:
-        arguments.error("there are no results yet; leave out --table")
-    if not options.table:
-        rows = measuring.kept("networks", settings=measuring.shown(options.settings))
-        with measuring.runs_folder(options.runs) as folder:
-            runs = Path(folder).resolve()
-            measure(options.systems, options.seeds, options.settings, runs, rows)
-            compare_neighbours(options.seeds[0], runs, rows)
+
+    def measure_all(runs: Path, rows: dict[str, Any]) -> None:
+        measure(options.systems, options.seeds, options.settings, runs, rows)
+        compare_neighbours(options.seeds[0], runs, rows)
+
+    rows = measuring.collect("networks", arguments, options, measure_all, settings=measuring.shown(options.settings))
     measuring.insert(PAGE, BEGIN, table(rows), END)
     print("written: benchmarks/results/networks.json, docs/networks.md")
 

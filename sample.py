@@ -37,7 +37,7 @@ def sample(nodes: DictConfig) -> None:
         model = model_file.load(path)
         seed = random.getrandbits(32) if settings.seed is None else settings.seed
         printed = 0
-        for name, known in sampling.sample_as_set(model, settings, seed):
+        for name, known in sampling.sample_by_settings(model, settings, seed):
             shown = sampling.format_sample(model, name)
             print(f"{shown} *" if known and settings.mark_known else shown)
             printed += 1

@@ -83,7 +83,7 @@ class Model:
         keys = {"n": n, "prefix": prefix, "temperature": temperature, "top_k": top_k, "seed": seed, "novel": novel}
         settings = check_sampling(keys | {"max_length": max_length})
         seed = random.getrandbits(32) if settings.seed is None else settings.seed
-        return [name for name, _ in sampling.sample_as_set(self.trained, settings, seed)]
+        return [name for name, _ in sampling.sample_by_settings(self.trained, settings, seed)]
 
     @torch.inference_mode()
     def probabilities(self, prefix: str = "") -> dict[str, float]:

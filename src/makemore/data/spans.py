@@ -1,13 +1,13 @@
 """The same examples as in `Windows`, by document: for models that predict after every token in one pass.
 
 A span is a document, or a piece of `block_size` tokens of a longer one. Its token t is predicted from the tokens before
-it in the span. With block size 4
+it in the span. With block size 4, "emma" with its end is two spans, and "ava" is one:
 
     emma, ava  ->  . e m m a . a v a .
-    ids            . e m m   . a v a         a document of five tokens, its end included, is two spans
-    targets        e m m a   a v a .
-    ids            a         0 0 0 0         shorter spans are padded with 0,
-    targets        .         -100 ...        and their targets with `PADDING`
+    ids            . e m m    a 0 0 0    . a v a
+    targets        e m m a    . - - -    a v a .
+
+Shorter spans are filled up with zeros, and their targets with `PADDING`, shown as - here.
 """
 
 from dataclasses import dataclass

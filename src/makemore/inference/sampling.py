@@ -80,7 +80,7 @@ def sample(
                 yield name if model.level is Level.char else space_words(name), known
 
 
-def sample_as_set(model: TrainedModel, settings: SampleConfig, seed: int) -> Iterator[tuple[str, bool]]:
+def sample_by_settings(model: TrainedModel, settings: SampleConfig, seed: int) -> Iterator[tuple[str, bool]]:
     """Draws names as `sample` does, by the keys of `sample.py`; the same seed gives the same names."""
     return sample(
         model,

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 LOOKS = 200  # in a run
 MOST_EXAMPLES = 1024  # that gradients are taken of
 COLUMNS = 5  # histograms side by side
+LONG_TITLE = 26  # letters, of which a histogram's width holds no more in the usual size
+MOST_HISTOGRAMS = 20  # of parameters; a network of many layers shows its matrices alone
 
 # By parameter.
 Sizes = dict[str, list[float]]
@@ -91,22 +93,26 @@ def draw(
     steps: Sequence[int], weight_sizes: Sizes, gradient_sizes: Sizes, weights: Tensors, gradients: Tensors
 ) -> Figure:
     """Above, sizes at each look, by steps taken; below, histograms of each parameter and its gradient at the end."""
+    colors = dict(zip(weights, style.color_parameters(weights), strict=True))
+    if len(weights) > MOST_HISTOGRAMS:
+        weights = {name: each for name, each in weights.items() if each.dim() > 1}
     lines = math.ceil(len(weights) / COLUMNS)
     rows, columns = 2 * lines, math.ceil(len(weights) / lines)
     figure = Figure(figsize=(12, 4.5 + 2.25 * rows), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.5, 2.25 * rows])[:, 0]
     left, right = above.subplots(1, 2)
     for axes, title, sizes in ((left, "weights and biases", weight_sizes), (right, "their gradients", gradient_sizes)):
-        for color, (name, values) in zip(style.color_parameters(sizes), sizes.items(), strict=True):
-            axes.plot(steps, np.log10(values), style.choose_line(len(steps)), color=color, linewidth=1.2, label=name)
+        for name, values in sizes.items():
+            line = style.choose_line(len(steps))
+            axes.plot(steps, np.log10(values), line, color=colors[name], linewidth=1.2, label=name)
         axes.set(title=f"size of {title}", ylabel="log10 of the root mean square")
         style.label_steps(axes)
     style.add_legend(figure, axes)
     grid = below.subplots(rows, columns, squeeze=False)
-    for number, (color, name) in enumerate(zip(style.color_parameters(weights), weights, strict=True)):
+    for number, name in enumerate(weights):
         row, column = divmod(number, columns)
-        draw_histogram(grid[2 * row, column], weights[name], color, f"{name}: entries")
-        draw_histogram(grid[2 * row + 1, column], gradients[name], color, f"{name}: gradient")
+        draw_histogram(grid[2 * row, column], weights[name], colors[name], f"{name}: entries")
+        draw_histogram(grid[2 * row + 1, column], gradients[name], colors[name], f"{name}: gradient")
     for axes in grid[:, 0]:
         axes.set_ylabel("how many")
     for axes in grid[-2:, len(weights) - columns * (lines - 1) :].flat:
@@ -116,7 +122,7 @@ def draw(
 
 def draw_histogram(axes: Axes, tensor: Tensor, color: str, title: str) -> None:
     """How often each value occurs among a tensor's finite entries."""
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10 if len(title) < LONG_TITLE else 7)
     entries = tensor[tensor.isfinite()].double().numpy()
     if len(entries) == 0:
         axes.text(0.5, 0.5, "not numbers", ha="center", transform=axes.transAxes)

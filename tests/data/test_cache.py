@@ -62,7 +62,7 @@ def test_other_settings_or_another_content_are_prepared_anew(data: DataConfig, p
     for number, other in enumerate((data, *others), start=1):
         reopened(other)
         assert len(prepared) == number
-    reopened(replace(data, block_size=9, batch_size=2))  # these are no part of it
+    reopened(replace(data, block_size=9, batch_size=2, replacement=True))  # these are no part of it
     assert len(prepared) == 4
     path = Path(str(data.path))
     path.write_text(TEXT.replace("cat", "cow"))
@@ -140,7 +140,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(data: DataConfig, tmp
     assert [folder.exists() for folder in left] == [False, True]
 
 
-@pytest.mark.parametrize("damage", ["header", "archive", "another part", "longer"])
+@pytest.mark.parametrize("damage", ["header", "archive", "another part", "longer", "a token"])
 def test_arrays_that_are_not_what_was_written_are_prepared_anew(
     data: DataConfig, prepared: list[Documents], tmp_path: Path, damage: str
 ) -> None:
@@ -152,6 +152,7 @@ def test_arrays_that_are_not_what_was_written_are_prepared_anew(
         "archive": b"PK\x03\x04" + content[4:],
         "another part": file.with_name("dev.npy").read_bytes(),
         "longer": content + b"\0",
+        "a token": content[:-1] + b"\xff",
     }
     assert changed[damage] != content
     file.write_bytes(changed[damage])

@@ -32,6 +32,9 @@ def train_few(train: Train, *settings: str) -> Run:
 def test_a_run_reports_perplexity_and_bits_per_character(train: Train, words: tuple[str, ...]) -> None:
     run = train_few(train, *words, *QUIET)
     assert run.metrics["dev_perplexity"] == pytest.approx(math.exp(run.metrics["dev_loss"]))
+    for name in ("train", "best_dev"):
+        assert run.metrics[f"{name}_perplexity"] == pytest.approx(math.exp(run.metrics[f"{name}_loss"]))
+        assert run.metrics[f"{name}_bits_per_character"] > 0
     _, dev, _ = measure_documents(model_file.load(run.folder), None)
     assert (dev["loss"], dev["perplexity"]) == (run.metrics["dev_loss"], run.metrics["dev_perplexity"])
     assert dev["bits_per_character"] == run.metrics["dev_bits_per_character"]
@@ -48,6 +51,10 @@ def test_a_model_of_words_is_saved_sampled_and_measured_with_its_vocabulary(
     assert not any("<unk>" in text or " ." in text or "⏎" in text for text in drawn)
     (measured,) = measure_words(model, ["the rare cat ."])
     assert [token for token, _ in measured["tokens"]][:4] == ["the", "rare as <unk>", "cat", "."]
+    assert measured["perplexity"] == pytest.approx(math.exp(measured["loss"]))
+    # 14 letters and spaces, and what stands behind the last word.
+    nats = sum(loss for _, loss in measured["tokens"])
+    assert measured["bits_per_character"] == pytest.approx(nats / 15 / math.log(2))
 
 
 def test_the_steps_in_a_call_do_not_change_a_run_on_words(train: Train, words: tuple[str, ...]) -> None:
@@ -61,7 +68,8 @@ def test_models_of_words_are_compared_and_mixed(train: Train, words: tuple[str, 
     runs = [train_few(train, *words, *QUIET), train("model=ngram", "data.block_size=2", *words, *QUIET)]
     models = [model_file.load(run.folder) for run in runs]
     compared = compare(models[0], models[1], None)
-    assert compared["losses"] == pytest.approx([run.metrics["dev_loss"] for run in runs], rel=1e-5)
+    for key, name in (("losses", "loss"), ("perplexities", "perplexity"), ("bits_per_character",) * 2):
+        assert compared[key] == pytest.approx([run.metrics[f"dev_{name}"] for run in runs], rel=1e-4)
     members = ",".join(str(run.folder) for run in runs)
     mixed = train("model=mixture", f"model.members=[{members}]", *words, *QUIET)
     assert mixed.metrics["dev_loss"] <= min(run.metrics["dev_loss"] for run in runs) + 1e-6

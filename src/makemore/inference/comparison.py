@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from makemore.config.schema import DataConfig, Layout
+from makemore.config.schema import DataConfig, Layout, Level
 from makemore.data.minibatches import EvaluationBatches
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.inference.evaluation import keep_known, make_windows, read_all, read_own
+from makemore.inference.evaluation import count_characters, keep_known, make_windows, read_all, read_own
+from makemore.inference.units import bits_per_character, perplexity
 from makemore.models.base import measure_losses
 from makemore.models.model_file import TrainedModel
 
@@ -38,7 +39,7 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
     Returns:
         the `name` of the documents, how many `documents` and `tokens` there are, how many were `left_out`, both
         `losses`, the `difference` first minus second, its `standard_error`, and `p`, the probability of a difference
-        at least as large by chance.
+        at least as large by chance. Of models of words also both `perplexities` and `bits_per_character`.
 
     Raises:
         UserError: a loss is infinite, the models have other dev documents or other kinds of tokens, or there are fewer
@@ -53,7 +54,8 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
                 "the two models have different dev documents; name documents that neither was trained on: data=text "
                 "data.path=FILE"
             )
-        name, stream = "dev", read_own(first).parts[1]
+        own = read_own(first)
+        name, stream, characters = "dev", own.parts[1], own.characters[1]
         # The same text may have other ids in the other vocabulary.
         ids = torch.from_numpy(first.vocabulary.ids_in(second.vocabulary))
         streams = [stream, ids[stream.long()]]
@@ -64,6 +66,7 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
             known, _ = keep_known(model.vocabulary, known)
         left_out = len(documents) - len(known)
         streams = [make_windows(model, known).stream for model in (first, second)]
+        characters = count_characters(first, known)
     tokens = count_tokens(streams[0], first.layout)
     if len(tokens) < 2:
         what = "a running text" if first.layout is Layout.running else "documents"
@@ -77,7 +80,13 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
     for which, summed in zip(("checkpoint", "against"), losses, strict=True):
         if not summed.isfinite().all():
             raise UserError(f"{which}: this model considers some of {name} impossible, so that its loss is infinite")
-    return {"name": name, "left_out": left_out, **estimate_difference(losses[0], losses[1], tokens)}
+    result = {"name": name, "left_out": left_out, **estimate_difference(losses[0], losses[1], tokens)}
+    if first.level is Level.word:
+        result["perplexities"] = list(map(perplexity, result["losses"]))
+        result["bits_per_character"] = [
+            bits_per_character(loss, result["tokens"], characters) for loss in result["losses"]
+        ]
+    return result
 
 
 @torch.inference_mode()
@@ -108,10 +117,14 @@ def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
     if result["documents"] < ENOUGH:
         verdict = f"too few documents to tell; it takes {ENOUGH} or more"
     left_out = f" ({result['left_out']:,} with unknown tokens left out)" if result["left_out"] else ""
-    return (
+    text = (
         f"on {where}{left_out}: {first} {a:.4f}, {second} {b:.4f}; difference {result['difference']:+.4f} with a "
         f"standard error of {result['standard_error']:.4f}, p = {result['p']:.2g}: {verdict}"
     )
+    if "perplexities" in result:
+        text += "\nperplexity {:.1f}, {:.1f}".format(*result["perplexities"])
+        text += "; bits per character {:.4f}, {:.4f}".format(*result["bits_per_character"])
+    return text
 
 
 def estimate_difference(first: Tensor, second: Tensor, tokens: Tensor) -> dict[str, Any]:

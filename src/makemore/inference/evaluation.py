@@ -113,11 +113,15 @@ def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict
     if not known:
         shown = ", ".join(f"{token!r} {count:,}x" for token, count in unknown.most_common(20))
         raise UserError(f"every document of {name} holds a {trained.level} that the model does not know: {shown}")
+    measured = _describe(trained, name, len(known), make_windows(trained, known), count_characters(trained, known))
+    return measured | {"left_out": len(documents) - len(known), "unknown": dict(unknown.most_common())}
+
+
+def count_characters(trained: TrainedModel, documents: Sequence[str]) -> int:
+    """The characters that a loss in bits per character is spread over."""
     # Something stands after each document and each word, but not after a character.
     after = 0 if trained.layout is Layout.running and trained.level is Level.char else 1
-    characters = sum(len(trained.vocabulary.normalize(document)) + after for document in known)
-    measured = _describe(trained, name, len(known), make_windows(trained, known), characters)
-    return measured | {"left_out": len(documents) - len(known), "unknown": dict(unknown.most_common())}
+    return sum(len(trained.vocabulary.normalize(document)) + after for document in documents)
 
 
 def _describe(trained: TrainedModel, name: str, documents: int, windows: Windows, characters: int) -> dict[str, Any]:
@@ -147,7 +151,9 @@ def keep_known(vocabulary: Vocabulary, documents: Sequence[str]) -> tuple[list[s
 
 @torch.inference_mode()
 def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str, Any]]:
-    """For each `word` its mean `loss`, and the loss of each of its `tokens`, the boundary at its end included.
+    """For each `word` its mean `loss`, `perplexity` and `bits_per_character`, and the loss of each of its `tokens`.
+
+    The boundary at its end is one of them.
 
     Raises:
         UserError: a word is empty, or holds a token that the model does not know.
@@ -169,7 +175,16 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
             t if s in (t, trained.vocabulary.tokens[0]) else f"{t} as {s}" for t, s in zip(tokens, seen, strict=False)
         ]
         each = zip((*shown, *seen[len(shown) :]), losses.tolist(), strict=True)
-        measured.append({"word": word, "loss": float(losses.mean()), "tokens": [list(pair) for pair in each]})
+        loss = float(losses.mean())
+        measured.append(
+            {
+                "word": word,
+                "loss": loss,
+                "perplexity": perplexity(loss),
+                "bits_per_character": bits_per_character(loss, len(losses), count_characters(trained, [word])),
+                "tokens": [list(pair) for pair in each],
+            }
+        )
     return measured
 
 
@@ -192,8 +207,10 @@ def format_result(trained: TrainedModel, result: dict[str, Any]) -> str:
                 lines.append(f"left out: {left_out}: {shown}")
     if words := result.get("words"):
         width = max(len(row["word"]) for row in words) + 3
-        lines += ["", f"{'word':<{width}}{'loss':>8}   of each {trained.level}"]
+        units = f"{'perplexity':>12}{'bits per character':>20}" if trained.level is Level.word else ""
+        lines += ["", f"{'word':<{width}}{'loss':>8}{units}   of each {trained.level}"]
         for row in words:
             each = "  ".join(f"{token} {loss:.2f}" for token, loss in row["tokens"])
-            lines.append(f"{row['word']:<{width}}{row['loss']:>8.4f}   {each}")
+            cells = f"{row['perplexity']:>12.4g}{row['bits_per_character']:>20.4f}" if units else ""
+            lines.append(f"{row['word']:<{width}}{row['loss']:>8.4f}{cells}   {each}")
     return "\n".join(map(make_printable, lines))

@@ -121,14 +121,20 @@ def tabulate_seeds(runs: Sequence[Run]) -> list[list[str]]:
     if "seed" not in keys:
         return []
     keys.remove("seed")
-    rows = [[*keys, "seeds", "mean dev", "+-", "lowest", "highest", "mean train"]]
+    words = any(math.isfinite(run.bits) for run in runs)
+    units = ["mean perplexity", "mean bits per character"] if words else []
+    rows = [[*keys, "seeds", "mean dev", "+-", "lowest", "highest", "mean train", *units]]
     for group in group_by_setting(select_results(runs)):
         losses = [run.dev for run in group]
         spread = statistics.stdev(losses) if len(losses) > 1 else math.nan
         train = statistics.fmean(run.train for run in group)
         numbers = (mean_dev(group), spread, min(losses), max(losses), train)
         settings = (group[0].overrides.get(key, "") for key in keys)
-        rows.append([*settings, str(len(group)), *(_format(number, 4) for number in numbers)])
+        cells = [_format(number, 4) for number in numbers]
+        if words:
+            cells += [_format(statistics.fmean(run.perplexity for run in group), 1)]
+            cells += [_format(statistics.fmean(run.bits for run in group), 4)]
+        rows.append([*settings, str(len(group)), *cells])
     return rows if len(rows) > 1 else []
 
 

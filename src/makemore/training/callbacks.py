@@ -183,13 +183,13 @@ class Results(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
         if pl_module.vocabulary.level is Level.word:
-            _, *characters = data.dataset.characters
-            for name, count in zip(("dev", "test"), characters, strict=True):
-                loss = losses.get(f"{name}_loss")
-                if loss is not None:
-                    losses[f"{name}_perplexity"] = perplexity(loss)
-                    tokens = len(getattr(data.dataset, name))
-                    losses[f"{name}_bits_per_character"] = bits_per_character(loss, tokens, count)
+            characters = dict(zip(("train", "dev", "test"), data.dataset.characters, strict=True))
+            for key, loss in list(losses.items()):
+                name = key.removesuffix("_loss")
+                split = name.removeprefix("best_")
+                losses[f"{name}_perplexity"] = perplexity(loss)
+                tokens = len(getattr(data.dataset, split))
+                losses[f"{name}_bits_per_character"] = bits_per_character(loss, tokens, characters[split])
         examples = data.count_examples(pl_module.steps_taken)
         self.metrics = losses | {
             "steps": pl_module.steps_taken,

@@ -33,9 +33,9 @@ def report(
     fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
     more = [
-        ("", f"{name} perplexity {metrics[f'{name}_perplexity']:.1f}, {metrics[key]:.4f} bits per character")
-        for name in ("dev", "test")
-        if (key := f"{name}_bits_per_character") in metrics
+        ("", f"{name} perplexity {metrics[f'{key}_perplexity']:.1f}, {metrics[bits]:.4f} bits per character")
+        for name in losses
+        if (bits := f"{(key := name.replace(' ', '_'))}_bits_per_character") in metrics
     ]
     shown = [f"{name} {loss:.4f}" for name, loss in losses.items()]
     rows = [

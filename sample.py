@@ -29,12 +29,16 @@ def sample(nodes: DictConfig) -> None:
     with refusing():
         settings = compose.check_use(nodes, SampleConfig)
         with heavy_imports():
-            from makemore.errors import UserError
+            from makemore.data.vocabulary import UNKNOWN
+            from makemore.errors import UserError, make_printable
             from makemore.inference import sampling
             from makemore.models import model_file
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         model = model_file.load(path)
+        if unknown := [word for word in model.vocabulary.split(settings.prefix) if word not in model.vocabulary.tokens]:
+            words = " ".join(map(make_printable, unknown))
+            print(f"prefix: the model does not know {words}, and reads {UNKNOWN} instead", file=sys.stderr)
         seed = random.getrandbits(32) if settings.seed is None else settings.seed
         printed = 0
         for name, known in sampling.sample_by_settings(model, settings, seed):

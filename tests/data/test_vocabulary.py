@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from makemore.config.schema import Level
 from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from tests.helpers import DOCUMENTS, refused
@@ -37,3 +38,9 @@ def test_unknown_character_is_named(document: str) -> None:
 def test_white_space_and_control_characters_have_labels_that_can_be_seen() -> None:
     vocabulary = Vocabulary((".", " ", "\t", "\u200b", "é"))
     assert [vocabulary.label(i) for i in range(5)] == [".", "␣", "\\t", "\\u200b", "é"]
+
+
+@pytest.mark.parametrize("counts", [{"cat": 2}, {"<unk>": 9, "cat": 2}])
+def test_a_text_without_a_frequent_word_is_refused(counts: dict[str, int]) -> None:
+    with refused("min_count=3", "2"):
+        Vocabulary.from_counts(counts, Level.word, min_count=3)

@@ -31,12 +31,12 @@ class Vocabulary:
         """The tokens that occur often enough; those that do not become one, `<unk>`, if there are any.
 
         Characters are sorted by code point, words by how often they occur. Raises UserError if no token occurs often
-        enough.
+        enough, or only those that are `<unk>` already.
         """
-        most = max(counts.values(), default=0)
-        if most < min_count:
-            raise UserError(f"data.min_count={min_count} leaves no {level}: none occurs more than {most:,} times")
         kept = {token: count for token, count in counts.items() if count >= min_count}
+        if not kept.keys() - {UNKNOWN}:
+            most = max((count for token, count in counts.items() if token != UNKNOWN), default=0)
+            raise UserError(f"data.min_count={min_count} leaves no {level}: the most frequent one occurs {most:,} x")
         if len(kept) < len(counts):
             rare = sum(counts.values()) - sum(kept.values())
             kept[UNKNOWN] = kept.get(UNKNOWN, 0) + rare

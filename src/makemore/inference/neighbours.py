@@ -39,7 +39,7 @@ def measure_neighbours(trained: TrainedModel, tokens: Sequence[str]) -> Neighbou
         name = trained.settings.get("model")
         raise UserError(f"neighbours={list(tokens)} takes a model with an embedding table, and model={name} has none")
     for token in tokens:
-        if token not in trained.vocabulary.tokens[1:]:
+        if token not in trained.vocabulary.tokens[1:] or token == UNKNOWN:
             raise UserError(f"neighbours=[{token}] is not a {trained.level} that the model knows: {trained.vocabulary}")
     return find_neighbours(C.cpu(), trained.vocabulary, tokens)
 

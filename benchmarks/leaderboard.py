@@ -3,23 +3,29 @@
     python -m benchmarks.leaderboard data=text data.path=names.txt
 
 trains each system as a process of its own, twice, with data.unique=false and true, on the data that the arguments name
-(the bundled names if none), and then a mixture of two of them; writes results/leaderboard.json, the table between the
-marks in docs/results.md, a shorter one in README.md, and docs/quality.png: every system's dev loss against its seconds
-of training, a mixture's with those of its members. It takes twenty to thirty minutes. `--systems bigram-neural
-wavenet-lecture-5 -- data=...` trains only these, and keeps other rows; `--runs FOLDER` keeps the runs, and the same
-command then goes on where it was interrupted; `--table` only writes the tables and the figure again.
+(the bundled names if none), and mixtures of some of them; writes results/leaderboard.json, the table between the marks
+in docs/results.md, a shorter one in README.md, and docs/quality.png: every system's dev loss against its seconds of
+training, a mixture's with those of its members. It takes hours. `--systems bigram-neural gru -- data=...` trains only
+these, and keeps other rows; `--seeds 1 2 3` trains each with these seeds, too; `--runs FOLDER` keeps the runs, and the
+same command then goes on where it was interrupted; `--table` only writes the tables and the figure again.
 
-The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
+Losses and seconds are means over the seeds, with the standard deviation. A row's p is a paired test over the dev names
+(`python evaluate.py checkpoint=RUN against=RUN`) of its run against that of the row above. The test split is looked at
+once, by the run whose row it stands in; nothing is chosen by it.
 """
 
 import json
 import math
 import re
+import statistics
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import measuring
 from makemore.files import METRICS
+from makemore.inference.comparison import compare
+from makemore.models import model_file
 
 PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
@@ -52,6 +58,12 @@ SYSTEMS = [
     System("MLP, the speedrun", "experiment=speedrun"),
     System("MLP, better initial weights (lecture 3)", "model.init=kaiming", published="2.036 / 2.103"),
     System("4-gram, Kneser-Ney", "model=ngram data.block_size=3", published="dev 2.061 with one discount"),
+    System("deep MLP, lecture 3", "experiment=deep"),
+    System("bag of words", "experiment=bow"),
+    System("RNN", "experiment=rnn"),
+    System("GRU", "experiment=gru"),
+    System("LSTM", "experiment=lstm"),
+    System("Transformer", "experiment=transformer"),
     System("WaveNet, lecture 5", "model=wavenet schedule.drop_at=0.75", published="1.769 / 1.993"),
     System("5-gram, Kneser-Ney", "model=ngram data.block_size=4", published="dev 1.994"),
     System("6-gram, Kneser-Ney", "model=ngram data.block_size=5", published="dev 1.984"),
@@ -81,36 +93,58 @@ def key(system: str) -> str:
     return "-".join(re.findall("[a-z0-9]+", system.lower()))
 
 
-def name_folder(system: str, unique: bool) -> str:
-    return f"{key(system)}-{'unique' if unique else 'all'}"
+def name_folder(system: str, which: str, seed: int | str) -> str:
+    return f"{key(system)}-{which}-{seed}"
 
 
-def measure(systems: list[System], data: list[str], runs: Path, rows: dict[str, Any]) -> None:
-    """Trains systems and fills in their rows."""
-    for unique in (False, True):
-        for system in systems:
-            arguments = [*system.arguments.split(), *data, f"data.unique={str(unique).lower()}"]
-            if system.members:
-                members = ",".join(str(runs / name_folder(member, unique)) for member in system.members)
-                arguments.append(f"model.members=[{members}]")
-            metrics = train(arguments, runs / name_folder(system.name, unique))
-            rows.setdefault(system.name, {})["unique" if unique else "all"] = metrics
-            print(
-                f"{system.name:45}{'unique' if unique else 'all':8}dev {metrics['dev_loss']:.4f}   "
-                f"test {metrics['test_loss']:.4f}   {metrics['fit_seconds']:.1f} s",
-                flush=True,
-            )
-            measuring.keep("leaderboard", rows)
+def measure(systems: list[System], seeds: list[int], data: list[str], runs: Path, rows: dict[str, Any]) -> None:
+    """Trains systems and fills in their rows, by the list and the seed."""
+    for seed in seeds:
+        for which, unique in LISTS.items():
+            for system in systems:
+                arguments = [*system.arguments.split(), *data, unique, f"seed={seed}"]
+                if system.members:
+                    members = ",".join(str(runs / name_folder(name, which, seed)) for name in system.members)
+                    arguments.append(f"model.members=[{members}]")
+                metrics = train(arguments, runs / name_folder(system.name, which, seed))
+                rows.setdefault(system.name, {}).setdefault(which, {})[str(seed)] = metrics
+                print(
+                    f"{system.name:45}{which:8}seed {seed:<12}dev {metrics['dev_loss']:.4f}   "
+                    f"test {metrics['test_loss']:.4f}   {metrics['fit_seconds']:.1f} s",
+                    flush=True,
+                )
+                measuring.keep("leaderboard", rows)
+
+
+def compare_neighbours(runs: Path, rows: dict[str, Any]) -> None:
+    """Compares each system with the one above it in the table, where the runs of both are there."""
+
+    def find(system: System) -> Path | None:
+        folders = (runs / name_folder(system.name, "all", seed) for seed in rows[system.name]["all"])
+        return next((folder for folder in folders if folder.exists()), None)
+
+    systems = measured(rows)
+    for above, system in pairwise(systems):
+        first, second = find(system), find(above)
+        if first and second:
+            p = compare(model_file.load(first), model_file.load(second), None)["p"]
+            rows[system.name]["paired"] = {"against": above.name, "p": p}
+    measuring.keep("leaderboard", rows)
 
 
 def table(rows: dict[str, Any]) -> str:
     """Every loss of every system as Markdown, the best dev loss last."""
-    columns = ["system", "parameters", "seconds", *PARTS, *(f"{part}, unique" for part in PARTS), "command"]
-    lines = []
+    unique = [f"{part}, unique" for part in PARTS]
+    columns = ["system", "parameters", "seconds", *PARTS, *unique, "seeds", "p", "command"]
+    lines, above = [], ""
     for system in measured(rows):
         name = system.name + (f" (published {system.published})" if system.published else "")
-        losses = [loss(system, rows, part, which) for which in ("all", "unique") for part in PARTS]
-        lines.append([name, *cost(system, rows), *losses, command(system, rows["data"])])
+        losses = [loss(system, rows, part, which) for which in LISTS for part in PARTS]
+        paired = rows[system.name].get("paired", {})
+        p = format_p(paired["p"]) if paired.get("against") == above else ""
+        seeds = str(len(rows[system.name]["all"]))
+        lines.append([name, *cost(system, rows), *losses, seeds, p, command(system, rows["data"])])
+        above = system.name
     return markdown(columns, lines)
 
 
@@ -127,40 +161,57 @@ def markdown(columns: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, ["---"] * len(columns), *lines])
 
 
+def values(name: str, rows: dict[str, Any], metric: str, which: str = "all") -> list[float]:
+    """A metric of a system, one value a seed."""
+    return [metrics[metric] for metrics in rows[name][which].values()]
+
+
 def cost(system: System, rows: dict[str, Any]) -> list[str]:
-    return [f"{rows[system.name]['all']['parameters']:,}", f"{seconds(system, rows):.1f}"]
+    return [f"{values(system.name, rows, 'parameters')[0]:,}", f"{seconds(system, rows):.1f}"]
 
 
 def loss(system: System, rows: dict[str, Any], part: str, which: str = "all") -> str:
-    return f"{rows[system.name][which][f'{part}_loss']:.3f}"
+    """The mean over the seeds, and the standard deviation if there are several."""
+    losses = values(system.name, rows, f"{part}_loss", which)
+    spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
+    return f"{statistics.fmean(losses):.3f}{spread}"
+
+
+def dev(system: System, rows: dict[str, Any]) -> float:
+    return statistics.fmean(values(system.name, rows, "dev_loss"))
+
+
+def format_p(p: float) -> str:
+    return "< 1e-9" if p < 1e-9 else f"{p:.1g}"
 
 
 def command(system: System, data: str = "") -> str:
-    members = "model.members=[RUN,RUN]" if system.members else ""
+    members = f"model.members=[{','.join(['RUN'] * len(system.members))}]" if system.members else ""
     return "`" + " ".join(f"python train.py {system.arguments} {members} {data}".split()) + "`"
 
 
 PARTS = ("train", "dev", "test")
+LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
 # The height of a label in the figure, in nats, and how many times as many seconds its width covers.
 LABEL, BESIDE = 0.018, 30
 
 
 def measured(rows: dict[str, Any]) -> list[System]:
     """The systems that have been measured with and without repeated names, the best dev loss last."""
-    both = [system for system in SYSTEMS if len(rows.get(system.name, ())) == 2]
-    return sorted(both, key=lambda system: -rows[system.name]["all"]["dev_loss"])
+    both = [system for system in SYSTEMS if LISTS.keys() <= rows.get(system.name, {}).keys()]
+    return sorted(both, key=lambda system: -dev(system, rows))
 
 
 def seconds(system: System, rows: dict[str, Any]) -> float:
     """Seconds of training, those of a mixture's members included."""
-    return float(sum(rows[name]["all"]["fit_seconds"] for name in (system.name, *system.members)))
+    return sum(statistics.fmean(values(name, rows, "fit_seconds")) for name in (system.name, *system.members))
 
 
 def draw(rows: dict[str, Any], path: Path) -> None:
     """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
     from matplotlib.figure import Figure
 
-    points = [(seconds(s, rows), rows[s.name]["all"]["dev_loss"], s.name) for s in measured(rows)]
+    points = [(seconds(s, rows), dev(s, rows), s.name) for s in measured(rows)]
     points.sort(key=lambda point: point[1])
     best, fastest = [], math.inf
     for x, y, _ in points:  # from the best loss to the worst
@@ -192,6 +243,7 @@ def main() -> None:
     """Trains, keeps and writes."""
     choices = {key(system.name): system for system in SYSTEMS}
     arguments = measuring.table_arguments("every system on the same split", choices, "the data, as train.py takes it")
+    arguments.add_argument("--seeds", nargs="+", type=int, default=[2147483647], help="if left out, that of train.py")
     options = arguments.parse_args()
     chosen = [system for name, system in choices.items() if name in options.systems]
     missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
@@ -199,7 +251,8 @@ def main() -> None:
         arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
 
     def measure_all(runs: Path, rows: dict[str, Any]) -> None:
-        measure(chosen, options.settings, runs, rows)
+        measure(chosen, options.seeds, options.settings, runs, rows)
+        compare_neighbours(runs, rows)
 
     rows = measuring.collect("leaderboard", arguments, options, measure_all, data=measuring.shown(options.settings))
     measuring.insert(PAGE, BEGIN, table(rows), END)

@@ -24,9 +24,9 @@ finish; `sweeps` is many runs; `cli` is how the scripts speak to a person, and `
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from makemore.api import Model, load, train
+    from makemore.api import Model, add_model, load, train
 
-__all__ = ["Model", "load", "train"]
+__all__ = ["Model", "add_model", "load", "train"]
 
 
 def __dir__() -> list[str]:

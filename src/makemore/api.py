@@ -9,6 +9,7 @@
     model.loss(["emma"])
 
 `train` takes what train.py takes. `load` takes a run's folder or a model file; without one it takes the newest run.
+`add_model` makes a network of your own, such as a notebook's, a choice of `train("model=NAME")`.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from typing import Any
 
 import hydra
 import torch
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -33,10 +35,11 @@ from makemore.cli.imports import heavy_imports
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import claim, is_bare, without_hydra
 from makemore.config import compose
-from makemore.config.schema import SampleConfig
+from makemore.config.schema import ModelConfig, SampleConfig, TrainConfig
 from makemore.errors import UserError
 from makemore.inference import evaluation, sampling
 from makemore.models import model_file, registry
+from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -129,8 +132,7 @@ def train(*overrides: str) -> Model:
             f'{overrides} must be texts, as after train.py: makemore.train("model.hidden=100", "steps=2000")'
         )
     named = next((each for each in overrides if each.lstrip("+").startswith(RUN_FOLDER)), None)
-    nodes, path = compose_run(overrides)
-    settings = compose.check_run(nodes, registry.config_of)
+    nodes, settings, path = compose_run(overrides)
     if settings.resume is not None:
         raise UserError(f"resume={settings.resume} is for the command line: python train.py resume={settings.resume}")
     with heavy_imports():
@@ -148,15 +150,32 @@ def train(*overrides: str) -> Model:
     return load(folder)
 
 
-def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """The configuration of a run, and its folder; also where Hydra is in use, as in a notebook or a Hydra job."""
+def add_model(name: str, config: type[ModelConfig], model: type[LanguageModel]) -> None:
+    """Makes a network that has no folder, such as a notebook's, known as `model=NAME` to this process.
+
+    The keys are the fields of `config`, and their defaults the values. Calling it again replaces the network; one that
+    the scripts shall know needs a folder: docs/your-own-model.md.
+
+    Raises UserError if the name belongs to another model, or a class is malformed.
+    """
+    registry.add(name, config, model)
+    try:
+        values = OmegaConf.to_container(OmegaConf.structured(config(name)), enum_to_str=True)
+    except OmegaConfBaseException as error:  # a type that a configuration cannot have
+        raise UserError(f"model {name}: {str(error).splitlines()[0]}") from error
+    ConfigStore.instance().store(group="model", name=name, node=values)
+
+
+def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, TrainConfig, Path]:
+    """The configuration of a run, its settings, and its folder; also where Hydra is in use, as in a Hydra job."""
     compose.register()
     hydra_in_use = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             composed = hydra.compose("train", quote(list(overrides)), return_hydra_config=True)
-            return without_hydra(composed), Path(composed.hydra.run.dir)
+        nodes = without_hydra(composed)
+        return nodes, compose.check_run(nodes, registry.config_of), Path(composed.hydra.run.dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, CONF, "train") or str(error)) from error
     finally:

@@ -31,6 +31,10 @@ class UserError(Exception):
         shown = make_printable(sentence)
         super().__init__(shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}...")
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback."""
+        return [f"error: {self}"]
+
 
 class FileError(UserError):
     """A file that is not usable, and why."""

@@ -18,7 +18,7 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
 
     Raises UserError if its logits or gradients cannot be computed, or a checkpoint could not be read back.
     """
-    path, shape = registry.FOLDER / model.config.name / "model.py", (len(contexts), model.vocabulary)
+    path, shape = registry.place(model.config.name), (len(contexts), model.vocabulary)
     with GlobalGenerator(0), registry.name_file(path):
         with torch.inference_mode(), evaluating(model):
             logits, last = model(contexts), model(contexts[-1:])
@@ -44,7 +44,7 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
             raise UserError(f"{path}: a model that is built again from its keys has other tensors")
 
 
-def check_reading(model: SequenceModel, path: Path) -> None:
+def check_reading(model: SequenceModel, path: Path | str) -> None:
     """Reads some ids at once, and one after another from state to state.
 
     Raises UserError if the logits differ, or the state has no row for each document.

@@ -1,10 +1,11 @@
 # make train: set up what training needs, and train.   make test: set up the rest, and run every check.
 # make coverage: the tests, and which lines and branches of src/ they do not reach.
+# make notebooks: run the notebooks again, and store what they show.
 # make bench: a plain loop, plain Lightning and this project side by side, and every network against a plain loop; ten minutes.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install install-dev train test coverage bench format clean
+.PHONY: install install-dev train test coverage notebooks bench format clean
 
 install: .venv/installed
 install-dev: .venv/installed-dev
@@ -31,6 +32,9 @@ test: install-dev
 
 coverage: install-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+
+notebooks: install-dev
+	$(BIN)/python -m notebooks.execute
 
 bench: install
 	$(BIN)/python -m benchmarks.compare

@@ -1,7 +1,6 @@
 """embedding.png: the tokens at their places in the embedding table; the table also goes to TensorBoard's projector."""
 
 import math
-import unicodedata
 from typing import Any
 
 import lightning.pytorch as L
@@ -11,10 +10,10 @@ from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
+from makemore.inference.projection import is_vowel, project
 from makemore.views import style
 from makemore.views.show import show, writers
 
-VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 MOST_LABELS = 300  # more would cover each other
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
 WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
@@ -82,25 +81,3 @@ def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
     axes.grid(alpha=0.3)
     axes.margins(0.03)
     return figure
-
-
-def is_vowel(character: str) -> bool:
-    return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
-
-
-def project(C: Tensor) -> tuple[Tensor, str, list[str]]:
-    """Where to draw each row of C, (vocabulary, 2), with a title and the names of the axes."""
-    tokens, dimensions = C.shape
-    if dimensions == 1:
-        ids = torch.arange(tokens).to(C)
-        return torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ["C[:, 0]", "id"]
-    if dimensions == 2:
-        return C[:, :2], "embedding C (its own two dimensions)", ["C[:, 0]", "C[:, 1]"]
-    centred = C - C.mean(dim=0)
-    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-    # A singular vector's sign is arbitrary: making its largest entry positive gives the same picture every time.
-    signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
-    shares = 100 * singular.square() / singular.square().sum()
-    title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
-    names = [f"principal component {i + 1} ({shares[i]:.0f} %)" for i in (0, 1)]
-    return centred @ (directions * signs)[:2].T, title, names

@@ -120,3 +120,34 @@ def test_a_description_builds_the_model_again() -> None:
     contexts = CONTEXTS.repeat(1, 2)[:, :4]
     with evaluating(model), evaluating(again):
         assert torch.equal(model(contexts), again(contexts))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("mlp", MLP | {"hidden": 6}),
+        ("mlp", MLP | {"hidden": 6, "recency": 0.5, "direct": True}),
+        ("mlp", MLP | {"hidden": 0, "direct": True}),
+        ("deep", {"hidden": 6, "layers": 3, "batch_norm": True, "gain": 1.0}),
+        ("deep", {"hidden": 6, "layers": 2, "batch_norm": False, "gain": 1.0}),
+    ],
+)
+def test_layers_written_out_are_the_network(name: str, keys: dict[str, Any]) -> None:
+    model = build(name, V, BLOCK, emb_dim=4, **keys)
+    contexts = torch.randint(V, (ROWS, BLOCK), generator=seeded())
+    with torch.no_grad():
+        model(contexts)  # in train mode, so that BatchNorm has statistics
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=seeded(1)))
+    layers = model.as_layers()
+    assert layers is not None
+    x = first = layers.C[contexts].flatten(1)  # (ROWS, BLOCK * 4)
+    *hidden, (W2, b2) = layers.products
+    for W, b in hidden:
+        x = torch.tanh(x @ W + b)
+    expected = model.eval()(contexts)
+    torch.testing.assert_close((torch.cat([x, first], 1) if layers.direct else x) @ W2 + b2, expected)
+
+
+def test_other_networks_are_not_written_out() -> None:
+    assert Network().as_layers() is None

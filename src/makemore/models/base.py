@@ -6,7 +6,7 @@ A model extends `LanguageModel` and defines `forward`. Everything else has a def
 import contextlib
 from collections.abc import Iterator
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,14 @@ from makemore.data.windows import Windows
 LOGITS_BUDGET = 2**22
 # More rows than this together are slower on a CPU: the hidden layer falls out of the cache.
 CACHED_ROWS = 2**9
+
+
+class Layers(NamedTuple):
+    """A network written out: a table of vectors, and matrix products with tanh between them."""
+
+    C: Tensor  # (vocabulary, emb_dim): the vectors of a context's ids, laid side by side, are the input
+    products: list[tuple[Tensor, Tensor]]  # W (in, out) and b (out,) of each; tanh follows all but the last
+    direct: bool = False  # whether the last product takes the input as well, below the hidden layer
 
 
 class LanguageModel(nn.Module):
@@ -130,6 +138,10 @@ class LanguageModel(nn.Module):
             for hook in hooks:
                 hook.remove()
         return found
+
+    def as_layers(self) -> Layers | None:
+        """The network in eval mode, written out for a program without PyTorch; None if it is of another kind."""
+        return None
 
     def pairs(self, train: Windows) -> Tensor:
         """For contexts of one token, what follows each: (vocabulary, vocabulary) probabilities, or counts as int64."""

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from makemore.models.base import LanguageModel
+from makemore.models.base import LanguageModel, Layers
 from makemore.models.deep.config import Config
 
 
@@ -49,3 +49,17 @@ class Model(LanguageModel):
         """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
         logits: Tensor = self.layers(self.C(contexts).flatten(1))
         return logits
+
+    def as_layers(self) -> Layers:
+        """With the statistics that BatchNorm has collected, it only scales the columns of W and moves b."""
+        products: list[tuple[Tensor, Tensor]] = []
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                zeros = layer.weight.new_zeros(layer.out_features)
+                products.append((layer.weight.t(), zeros if layer.bias is None else layer.bias))
+            elif isinstance(layer, nn.BatchNorm1d):
+                W, b = products.pop()
+                assert layer.running_mean is not None and layer.running_var is not None
+                scale = layer.weight / (layer.running_var + layer.eps).sqrt()  # (out,)
+                products.append((W * scale, (b - layer.running_mean) * scale + layer.bias))
+        return Layers(self.C.weight, products)

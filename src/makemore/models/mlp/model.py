@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.models.base import LanguageModel
+from makemore.models.base import LanguageModel, Layers
 from makemore.models.mlp import first_layer, formulas
 from makemore.models.mlp.config import Config, Gradients
 from makemore.models.mlp.formulas import Parameters
@@ -136,6 +136,10 @@ class Model(LanguageModel):
         if self.config.hidden == 0:
             return {}
         return {"h": formulas.hidden_layer(self.p, contexts)}
+
+    def as_layers(self) -> Layers:
+        C, W1, b1, W2, b2 = self.p
+        return Layers(C, [(W1, b1), (W2, b2)], self.config.direct)
 
     def _dropout_mask(self, rows: int) -> Tensor | None:
         if not self.training or self.config.dropout == 0:

@@ -29,13 +29,13 @@ def evaluate(nodes: DictConfig) -> None:
     with refusing():
         settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
-            from makemore.inference import comparison, evaluation, neighbours
+            from makemore.inference import comparison, evaluation, neighbours, page
             from makemore.models import model_file
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         trained = model_file.load(path)
         result: dict[str, Any] = {"checkpoint": str(path), "steps": trained.step}
-        asked = settings.words or settings.neighbours
+        asked = settings.words or settings.neighbours or settings.explore
         if settings.against is None and (settings.data is not None or not asked):
             result["losses"] = evaluation.measure_documents(trained, settings.data)
         if settings.words:
@@ -49,6 +49,10 @@ def evaluate(nodes: DictConfig) -> None:
             compared = comparison.compare(trained, model_file.load(other, "against"), settings.data)
             result["against"] = {"checkpoint": str(other), **compared}
             text += "\n\n" + comparison.format_comparison(compared, str(path), str(other))
+        if settings.explore:
+            written = page.write_page(trained, path)
+            result["explore"] = str(written)
+            text += f"\n\n{written} is for a browser: type a name, and see what the network expects next"
         # Flushed here, because Hydra passes over errors when it does it.
         print(json.dumps(result, indent=2) if settings.json else text, flush=True)
 

@@ -247,4 +247,5 @@ class EvaluateConfig:
     data: DataConfig | None = None
     words: list[str] = MISSING
     neighbours: list[str] = MISSING
+    explore: bool = MISSING
     json: bool = MISSING

@@ -90,14 +90,16 @@ def read_all(trained: TrainedModel, data: DataConfig) -> tuple[str, list[str]]:
     return path.name, list(dict.fromkeys(documents)) if data.unique else documents
 
 
-def read_own(trained: TrainedModel) -> Documents:
-    """The documents that a model was trained and measured on. Raises UserError if they have changed."""
+def read_own(
+    trained: TrainedModel, instead: str = "name the documents to measure it on: data=text data.path=FILE"
+) -> Documents:
+    """The documents that a model was trained and measured on.
+
+    Raises UserError if they have changed, which tells what to do `instead`.
+    """
     own = read_documents(read_data(trained.data))
     if not torch.equal(own.known, trained.known) or own.held_out != trained.held_out:
-        raise UserError(
-            f"{own.path} no longer holds the documents that the model was trained on; name the documents to measure it "
-            "on: data=text data.path=FILE"
-        )
+        raise UserError(f"{own.path} no longer holds the documents that the model was trained on; {instead}")
     return own
 
 

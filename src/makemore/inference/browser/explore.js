@@ -14,7 +14,7 @@ const network = makeNetwork(run);
 const models = [network]; // and those by counts, if the page has the training names
 const looks = ["network", "bigram", "ngram"]; // the classes that give the models their colours
 const $ = (id) => document.getElementById(id);
-const percent = (p) => (p < 0.0005 ? "0" : (100 * p).toFixed(1));
+const percent = (p) => (p < 0.0005 ? "0" : p >= 0.9995 ? "100" : (100 * p).toFixed(1));
 const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 const state = { prefix: run.prefix, temperature: 1, top_k: vocabulary, seed: 1, sorted: false };
@@ -81,12 +81,15 @@ function makeRow(label, cells, id) {
   return row;
 }
 
-// The row of a table's head; `describe` gives the lines below each model's name.
-function makeHead(first, describe) {
-  const heads = models.map((model, i) =>
-    make("th", { scope: "col" }, make("strong", { class: looks[i] }, model.name), ...describe(model)),
-  );
-  return make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", { class: "spoken" }, first)), ...heads));
+// The row of a table's head: each model with its dev loss, once that has been measured, and what `describe` makes of it.
+function makeHead(describe = () => "") {
+  const heads = models.map((model, i) => {
+    const loss = make("data", { value: model.devLoss ?? "" }, model.devLoss?.toFixed(3) ?? "…");
+    const name = make("strong", { class: looks[i] }, model.name);
+    return make("th", { scope: "col" }, name, make("div", {}, "dev loss ", loss), describe(model));
+  });
+  const first = make("th", { scope: "col" }, make("span", { class: "spoken" }, "character"));
+  return make("thead", {}, make("tr", {}, first, ...heads));
 }
 
 // What a model sees of a context: at the beginning of a name one boundary, however many the network reads.
@@ -105,11 +108,10 @@ function showNext(ids) {
   const rows = shown.map((id) =>
     makeRow(run.labels[id], distributions.map((p) => ({ value: p[id], text: percent(p[id]), share: p[id] / largest })), id),
   );
-  const head = makeHead("character", (model) => [
-    make("div", {}, "after ", make("span", { class: "context" }, showContext(model, ids))),
-    make("div", {}, "dev loss ", make("data", { value: model.devLoss ?? "" }, model.devLoss?.toFixed(3) ?? "…")),
-  ]);
+  const head = makeHead((model) => make("div", {}, "after ", make("span", { class: "context" }, showContext(model, ids))));
   $("next-table").replaceChildren(head, make("tbody", {}, ...rows));
+  const likeliest = distributions.map((p, i) => `${run.labels[p.indexOf(Math.max(...p))]} by ${models[i].name}`);
+  $("next-spoken").textContent = `Likeliest next: ${likeliest.join(", ")}`;
   const left = vocabulary - shown.length;
   $("next-note").textContent =
     `In percent; “${run.labels[0]}” is the end of the name. Click a row to add its character.` +
@@ -123,6 +125,7 @@ function showEmbedding(context) {
   const points = places.map(([x, y]) => [scale(x, ends[0], 440), 400 - scale(y, ends[1], 400)]);
   const read = new Set(context);
   const radius = Math.max(3, 11 * Math.min(1, Math.sqrt(27 / vocabulary)));
+  $("embedding").setAttribute("class", radius < 9 ? "crowded" : "");
   const way = draw("polyline", { class: "way", points: context.map((id) => points[id].join(",")).join(" ") });
   const tokens = points.map(([x, y], id) => {
     const kind = run.vowels.includes(id) ? "place vowel" : "place";
@@ -194,11 +197,11 @@ function showLoss(ids) {
   const empty = ids.length === 0;
   $("loss-title").textContent = empty ? "Loss of a name" : `Loss of ${ids.map((id) => run.tokens[id]).join("")}`;
   $("loss-table").replaceChildren(
-    ...(empty ? [] : [makeHead("character", () => []), make("tbody", {}, ...rows), make("tfoot", {}, mean)]),
+    ...(empty ? [] : [makeHead(), make("tbody", {}, ...rows), make("tfoot", {}, mean)]),
   );
   $("loss-note").textContent = empty
     ? "Type a name, your own for example, to see how surprising each of its letters is."
-    : `Nats: −log of the probability of each character, and of the end, after those before it, at temperature 1. A mean below a model's dev loss says that the name is easier for it than most.`;
+    : "−log of the probability of each character, and of the end, after those before it, at temperature 1. Where the mean is below the dev loss, the name is easier than the average name.";
 }
 
 function show() {
@@ -251,14 +254,15 @@ addEventListener("hashchange", () => {
 });
 
 const sizes = [`${count(run.blockSize, "character")} of context`, `${run.C.shape[1]}-dimensional embedding`];
-sizes.push(...run.products.slice(0, -1).map(([W]) => count(W.shape[1], "hidden unit")));
+const hidden = run.products.slice(0, -1).map(([W]) => W.shape[1].toLocaleString("en"));
+sizes.push(`${hidden.join(" + ")} hidden units`);
 $("facts").textContent =
   `${run.model}, trained on ${run.text}: ${sizes.join(", ")}; ${count(run.parameters, "parameter")} after ` +
-  `${count(run.steps, "step")}. Dev loss ${run.devLoss.toFixed(4)} nats per character.`;
+  `${count(run.steps, "step")}.`;
 $("sources").textContent =
   run.train === null
     ? `The network is computed in this page. ${run.text} is too long to be part of it, so there are no models by counts, and known names are not marked.`
-    : `Everything is computed in this page: the network from its weights, the bigram (add-one smoothing) and the ${ORDER}-gram (modified Kneser-Ney) by counting the training names; dev losses are those of names that no model has seen.`;
+    : `Everything is computed in this page: the network from its weights, the bigram (add-one smoothing) and the ${ORDER}-gram (modified Kneser-Ney) by counting the training names. Dev losses are means over held-out names, in nats per character.`;
 readAddress();
 
 // After the first paint, because counting takes a moment.

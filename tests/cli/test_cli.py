@@ -74,18 +74,20 @@ def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_pat
     sweep = script("train.py", "-m", "model.emb_dim=2,3", "model.hidden=5,7", "steps=5")
     assert sweep.returncode == 0, sweep.stderr
     runs = sorted(path.parent.name for path in set(tmp_path.rglob("best.safetensors")) - folders)
-    assert runs[1] == "model.emb_dim=2,model.hidden=7"
+    assert runs[1] == "emb_dim=2,hidden=7"
     assert len(runs) == 4
     assert not (tmp_path / "multirun").exists()
     # Of runs side by side any may be the last to end.
-    assert re.search("model.emb_dim=[23],model.hidden=[57]", script("sample.py", "n=1").stderr)
+    assert re.search("emb_dim=[23],hidden=[57]", script("sample.py", "n=1").stderr)
 
 
 def test_a_run_can_be_run_again_from_its_folder(script: Script, tmp_path: Path) -> None:
     settings = ["steps=30", "optimizer=adamw", "schedule=one_cycle", "model.hidden=9", "data.unique=true", "seed=5"]
     assert script("train.py", *settings, "logger=none", "callbacks=none").returncode == 0
     (first,) = tmp_path.rglob("last.ckpt")
-    assert re.fullmatch(r"\d\d-\d\d-\d\d-mlp", first.parent.name)
+    assert re.fullmatch(
+        r"\d\d-\d\d-\d\d-mlp,hidden=9,optimizer=adamw,schedule=one_cycle,seed=5,steps=30,unique=true", first.parent.name
+    )
     again = script("train.py", "--config-dir", str(first.parent), "--config-name", "config")
     assert again.returncode == 0, again.stderr
     second = next(path for path in tmp_path.rglob("last.ckpt") if path != first)

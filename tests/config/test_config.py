@@ -5,6 +5,8 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -165,6 +167,46 @@ def test_file_names_have_no_separators_and_fit_file_systems() -> None:
     assert configuration.file_name("data.path=../a/b") == "data.path=.._a_b"
     assert len(configuration.file_name("x" * 1000)) <= 255
     assert Path(configuration.file_name("../x")).name == configuration.file_name("../x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["schedule.lr=0.1", "model.emb_dim=10", "+model.hidden=200"], "emb_dim=10,hidden=200,lr=0.1"),
+        (
+            ["model=mlp", "callbacks=[loss,samples]", "~callbacks.loss", "trainer.threads=1", "test=true", "seed=1"],
+            "seed=1",
+        ),
+        (
+            ["model=gru", "start_from='outputs/2018-01-01/12-00-00-mlp,seed=3'"],
+            "model=gru,start_from=12-00-00-mlp,seed=3",
+        ),
+        (
+            ['data.path="/a b/$HOME\'s (new) ${names}.txt"', "data.splits=[0.8,0.1,0.1]"],
+            "path=HOMEs_new_names.txt,splits=0.8,0.1,0.1",
+        ),
+        (["model.hidden=${model.nothing}"], "hidden=model.nothing"),
+        ([f"model.key_{i}=1" for i in range(10, 30)], ",".join(f"key_{i}=1" for i in range(10, 18))),
+        ([], ""),
+    ],
+)
+def test_a_run_is_named_after_the_overrides_that_change_what_it_learns(typed: list[str], expected: str) -> None:
+    nodes = OmegaConf.create({"name": "mlp", "hydra": {"overrides": {"task": typed}}})
+    label = configuration.label_run(_root_=nodes)
+    assert label == ",".join(filter(None, ["mlp", expected]))
+    assert len(label) <= configuration.LONGEST_LABEL
+
+
+TEXTS = st.text(min_size=1).filter(lambda text: "$" not in text)  # OmegaConf parses what follows it
+
+
+@given(st.lists(TEXTS), TEXTS)
+@settings(deadline=None)
+def test_a_runs_name_is_one_short_plain_part_of_a_path(typed: list[str], name: str) -> None:
+    nodes = OmegaConf.create({"name": name, "hydra": {"overrides": {"task": typed}}})
+    label = configuration.label_run(_root_=nodes)
+    assert len(label.encode()) <= configuration.LONGEST_LABEL
+    assert all(letter.isalnum() or letter in "_.,=+-" for letter in label)
 
 
 def test_runs_from_before_a_key_have_its_default() -> None:

@@ -16,23 +16,30 @@ def name(folder: Path, *overrides: str, dirname: str) -> str:
 
 
 def test_a_run_keeps_its_folder_and_a_new_one_is_named_after_what_varies(tmp_path: Path) -> None:
-    assert name(tmp_path, "model.hidden=7", dirname="model.hidden=7") == "model.hidden=7"
-    assert name(tmp_path, dirname="") == "3"
-    run = begin(tmp_path, "model.hidden=7", "seed=${steps}").rename(tmp_path / "model.hidden=7")
+    assert name(tmp_path, "model.hidden=7", dirname="model.hidden=7") == "hidden=7"
+    assert name(tmp_path, dirname="") == "003"
+    run = begin(tmp_path, "model.hidden=7", "seed=${steps}").rename(tmp_path / "hidden=7")
     # The seed has begun to vary; overrides may stand in any order.
     typed = ("seed=${steps}", "model.hidden=7")
     assert name(tmp_path, *typed, dirname="model.hidden=7,seed=${steps}") == run.name
 
 
 def test_two_runs_never_share_a_name(tmp_path: Path) -> None:
-    begin(tmp_path, "model.hidden=7")
+    begin(tmp_path, "model.hidden=7").rename(tmp_path / "hidden=7")
     # The run before had a setting less.
-    assert name(tmp_path, "seed=2", "model.hidden=7", dirname="model.hidden=7") == "model.hidden=7-2"
+    assert name(tmp_path, "seed=2", "model.hidden=7", dirname="model.hidden=7") == "hidden=7-2"
     texts = ["data.path=a/b", "data.path=a_b", "x=" + 300 * "y", "x=" + 301 * "y", "x=" + 300 * "ж"]
     names = [name(tmp_path, text, dirname=text) for text in texts]
     assert len(set(names)) == len(texts)
-    assert names[1] == "data.path=a_b"
+    assert names[1] == "path=a_b"
     assert all("/" not in each and len(each.encode()) <= 255 for each in names)
+
+
+def test_the_digits_of_a_search_are_rounded_in_names_and_those_that_were_typed_are_not(tmp_path: Path) -> None:
+    drawn = "model.hidden=50,optimizer.weight_decay=5.3219428573e-03,schedule.lr=0.017324012345678901"
+    assert name(tmp_path, dirname=drawn) == "hidden=50,weight_decay=5.3219428573e-03,lr=0.017324"
+    assert name(tmp_path, dirname="schedule.lr=1.2345678901234567e-05") == "lr=1.23457e-05"
+    assert name(tmp_path, dirname="schedule.lr=0.10000001") == "lr=0.10000001"
 
 
 def test_keys_with_a_single_value_do_not_name_runs(tmp_path: Path) -> None:

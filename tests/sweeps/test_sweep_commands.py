@@ -46,8 +46,8 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert float(rows[0]["dev"]) <= float(rows[1]["dev"])
     assert {row["model.hidden"] for row in rows[2:]} == {"0"}
     (folder,) = (path.parent for path in tmp_path.rglob("multirun.yaml"))
-    assert folders(folder) == {f"model.emb_dim={emb_dim},model.hidden={hidden}" for emb_dim in "23" for hidden in "05"}
-    (error,) = (folder / "model.emb_dim=2,model.hidden=0" / "error.txt").read_text().splitlines()
+    assert folders(folder) == {f"emb_dim={emb_dim},hidden={hidden}" for emb_dim in "23" for hidden in "05"}
+    (error,) = (folder / "emb_dim=2,hidden=0" / "error.txt").read_text().splitlines()
     assert error.startswith("model.hidden=0 leaves")
     before = kept(folder)
     assert len(before) == 2
@@ -113,15 +113,15 @@ def test_the_same_command_in_the_same_folder_resumes_a_sweep(script: Script, tmp
     typed = (f"hydra/launcher={launcher}", "hydra.sweep.dir=s", "model.hidden=${model.emb_dim}", "seed=1", *QUIET)
     assert script("train.py", "-m", "model.emb_dim=0,5,6,5", "steps=5", *typed).returncode == 1
     before = kept(tmp_path)
-    assert folders(tmp_path / "s") == {f"model.emb_dim={n}" for n in (0, 5, 6)}
+    assert folders(tmp_path / "s") == {f"emb_dim={n}" for n in (0, 5, 6)}
     # A run that has a folder keeps it, though the seed varies now.
     again = script("train.py", "-m", "model.emb_dim=5,7,0", "steps=5", *typed[:-3], "seed=1,2", *QUIET)
     assert again.returncode == 1
     assert "2 of 6 runs" in again.stderr and "model.emb_dim=0 is" in again.stderr
     after = kept(tmp_path)
     assert len(before) == 2 and before.items() <= after.items() and len(after) == 5
-    names = {"model.emb_dim=5", "model.emb_dim=6", "model.emb_dim=7,seed=1"}
-    assert names | {f"model.emb_dim={n},seed=2" for n in (5, 7)} == {path.parent.name for path in after}
+    names = {"emb_dim=5", "emb_dim=6", "emb_dim=7,seed=1"}
+    assert names | {f"emb_dim={n},seed=2" for n in (5, 7)} == {path.parent.name for path in after}
     trained = {row["model.emb_dim"]: row["parameters"] for row in table(tmp_path)}
     # C (27, n), W1 (3 n, n), b1 (n), W2 (n, 27), b2 (27)
     assert trained == {"0": "", **{str(n): str(27 * n + 3 * n * n + n + 27 * n + 27) for n in (5, 6, 7)}}
@@ -158,8 +158,8 @@ def test_a_sweep_of_another_configuration_is_resumed_with_that(script: Script, t
 def test_the_runs_that_will_take_longest_begin_first(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "model.hidden=3,300,30", "steps=5", "hydra.launcher.n_jobs=1", *QUIET)
     assert done.returncode == 0, done.stderr
-    runs = sorted(tmp_path.rglob("model.hidden=*"), key=lambda run: (run / ".hydra/config.yaml").stat().st_mtime_ns)
-    assert [run.name for run in runs] == ["model.hidden=300", "model.hidden=30", "model.hidden=3"]
+    runs = sorted(tmp_path.rglob("hidden=*"), key=lambda run: (run / ".hydra/config.yaml").stat().st_mtime_ns)
+    assert [run.name for run in runs] == ["hidden=300", "hidden=30", "hidden=3"]
 
 
 def test_a_sweep_that_runs_is_left_alone(script: Script, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(script: Script, tmp_path: Path) -> No
     swept = {row["model.hidden"]: row for row in table(tmp_path)}
     assert float(swept["9"]["dev"]) == pytest.approx(alone["best_dev_loss"], abs=1e-6)
     assert float(swept["9"]["train"]) == pytest.approx(alone["train_loss"], abs=1e-6)
-    (run,) = tmp_path.rglob("model.hidden=9")
+    (run,) = tmp_path.rglob("hidden=9")
     weights = [model_file.load(folder).model.state_dict() for folder in (run, tmp_path / "alone")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 

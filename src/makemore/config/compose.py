@@ -6,6 +6,7 @@ depend on which one is named, so `check_run` adds these, and checks every range 
 
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -30,6 +31,9 @@ from makemore.errors import UnknownKeyError, UserError
 Use = TypeVar("Use", EvaluateConfig, SampleConfig)
 # What a number's limits mean.
 WITHIN = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+# Overrides that do not name a run's folder, because they do not change what is learned; and how long its label may be.
+UNNAMED = re.compile(r"[+~]*((callbacks|logger|trainer)\b|(log_every|steps_per_execution|test)=)")
+LONGEST_LABEL = 80  # bytes
 
 
 def file_name(text: str) -> str:
@@ -37,9 +41,32 @@ def file_name(text: str) -> str:
     return text.replace("/", "_").replace("\\", "_").encode()[:200].decode(errors="ignore")
 
 
+def shorten_overrides(text: str) -> str:
+    """`model.hidden=200,schedule.lr=0.01732408712345` as `hidden=200,lr=0.0173241`: long fractions are a search's."""
+    keys = re.sub(r"(^|,)\+*[\w.]+\.(?=\w+=)", r"\1", text)
+    return re.sub(r"(?<![\w.])\d\.\d{11,}(e-\d+)?", lambda number: f"{float(number[0]):.6g}", keys)
+
+
+def label_run(*, _root_: DictConfig) -> str:
+    """The end of a run's folder: its name and its overrides, as many as there is room for.
+
+    Without what shells, Hydra, or Lightning, which expands variables, would interpret.
+    """
+    name = str(_root_.name)
+    typed = OmegaConf.to_container(_root_.hydra.overrides)["task"]  # type: ignore[call-overload, index]
+    told = {f"name={name}", f"model={name}", f"experiment={name}"}
+    overrides = sorted(shorten_overrides(each) for each in typed if each not in told and not UNNAMED.match(each))
+    paths = (re.sub("=.*/", "=", each) for each in overrides)
+    plain = (re.sub(r"[^\w.,=+-]+", "_", re.sub(r"[][{}()'\"$~]", "", each)) for each in [name, *paths])
+    label = ",".join(plain)
+    cut = label.encode()[:LONGEST_LABEL].decode(errors="ignore")
+    return label if cut == label else cut.rpartition(",")[0] or cut
+
+
 def register() -> None:
     """Makes the schemas of `conf/train.yaml` and `conf/sample.yaml` known to Hydra."""
     OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+    OmegaConf.register_new_resolver("label_run", label_run, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="sample_schema", node=SampleConfig)

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.config.compose import file_name
+from makemore.config.compose import file_name, shorten_overrides
 from makemore.errors import UserError
 from makemore.machine import cores
 from makemore.sweeps.folder import COMMAND, list_texts, read_overrides, run_folders
@@ -34,7 +34,7 @@ def run_name(*, _root_: DictConfig) -> str:
     for run in run_folders(folder):
         if sorted(read_overrides(run)) == overrides:
             return run.name
-    name = make_name(hydra.job.override_dirname or str(hydra.job.num))
+    name = make_name(shorten_overrides(hydra.job.override_dirname) or f"{hydra.job.num:03}")
     # A run of an earlier command may have had more settings.
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return next(each for each in itertools.chain([name], numbered) if not (folder / each).exists())

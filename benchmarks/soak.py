@@ -39,7 +39,7 @@ SETTINGS = {
 }
 # Files that must be equal, byte for byte.
 SAME_BYTES = ("best.safetensors", "samples.txt", "loss.png")
-# Metrics that a clock has a part in.
+# Metrics and charts that a clock has a part in.
 TIMES = ("fit_seconds", "examples_per_second")
 
 
@@ -83,7 +83,8 @@ def read_charts(run: Path) -> dict[str, list[tuple[int, str]]]:
     """The points of TensorBoard's charts, as texts, so that NaN equals NaN."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
-    return {tag: [(each.step, repr(each.value)) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.endswith(TIMES)]
+    return {tag: [(each.step, repr(each.value)) for each in events.Scalars(tag)] for tag in tags}
 
 
 def soak(folder: Path, overrides: tuple[str, ...], whole: float, chance: random.Random) -> int:

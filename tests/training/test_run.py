@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image, ImageChops
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.backend_context import Context
 
 from makemore.inference import sampling
 from makemore.models import model_file
@@ -99,9 +104,32 @@ def test_tensorboard_has_steps_on_its_axis_and_results_with_the_hyper_parameters
     rates = small.points("optimizer/learning_rate")
     assert list(rates) == list(range(0, 250, 12))
     assert (rates[120], rates[132]) == pytest.approx((0.1, 0.01))
-    (best,) = events.Scalars("result/best_dev_loss")
-    assert best.value == pytest.approx(small.metrics["best_dev_loss"], abs=1e-5)
-    assert "hp_metric" not in events.Tags()["scalars"]
+    for tag, result in (("best_dev", "best_dev_loss"), ("dev", "dev_loss"), ("train_split", "train_loss")):
+        *_, last = events.Scalars(f"loss/{tag}")
+        assert (last.step, last.value) == (250, pytest.approx(small.metrics[result], abs=1e-5))
+    best = list(small.points("loss/best_dev").values())
+    assert best == [min(list(small.points("loss/dev").values())[:n]) for n in (1, 2, 3)]
+    speeds = small.points("optimizer/examples_per_second")
+    assert list(speeds) == [100, 200, 250] and all(speed > 0 for speed in speeds.values())
+    assert {tag.partition("/")[0] for tag in events.Tags()["scalars"]} == {"loss", "optimizer"}
+
+
+def test_the_hparams_tab_lists_what_differs_first(train: Train, tmp_path: Path) -> None:
+    for number, settings in enumerate(
+        (("model.hidden=5", "schedule.drop_at=0.9"), ("model.hidden=6",), ("model=ngram", "seed=3"))
+    ):
+        run = train(*settings, "steps=2", "data.overfit=3", "callbacks=none")
+        run.folder.rename(tmp_path / f"run-{number}")
+    runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    context, request = Context(TBContext(data_provider=MultiplexerDataProvider(runs, str(tmp_path)))), RequestContext()
+    columns = context.experiment_from_metadata(request, "", True, context.hparams_metadata(request, ""), [])
+    names = [column.name for column in columns.hparam_infos]
+    assert names[:5] == ["drop_at", "hidden", "model", "seed", "batch_size"]
+    metrics = [metric.name.tag for metric in columns.metric_infos]
+    assert metrics[:5] == [
+        *("loss/best_dev", "loss/dev", "loss/train", "loss/train_split"),
+        "optimizer/examples_per_second",
+    ]
 
 
 def test_tensorboard_has_the_figures_and_the_samples(small: Run) -> None:
@@ -113,12 +141,10 @@ def test_tensorboard_has_the_figures_and_the_samples(small: Run) -> None:
         assert not ImageChops.difference(shown.convert("RGB"), left.convert("RGB")).getbbox()
         assert image.step == 250
     assert "samples/text_summary" in events.Tags()["tensors"]
-    labels = next(small.folder.rglob("metadata.tsv")).read_text().split("\n")
-    assert labels[:3] == [".", "a", "b"]
 
 
-def test_every_run_has_the_same_flat_plain_hyper_parameters(train: Train) -> None:
-    keys = []
+def test_hyper_parameters_are_flat_plain_and_of_one_type_in_all_runs(train: Train) -> None:
+    types: dict[str, type] = {}
     for settings in (
         (),
         ("optimizer=adamw", "schedule=cosine", "data.batch_size=null", "distillation=0.5"),
@@ -131,8 +157,12 @@ def test_every_run_has_the_same_flat_plain_hyper_parameters(train: Train) -> Non
         described = model_file.load(run.folder).settings
         assert all(type(value) in (str, int, float) for value in described.values())
         assert described["data"] == "names, first 3"
-        keys.append([(name, isinstance(value, str)) for name, value in described.items()])
-    assert all(each == keys[0] for each in keys)
+        for name, value in described.items():
+            assert (types.setdefault(name, type(value)) is str) == isinstance(value, str)
+        asked = dict(setting.partition("=")[::2] for setting in settings)
+        assert described["model"] == asked.get("model", "mlp")
+        assert ("hidden" in described) == (described["model"] in ("mlp", "wavenet"))
+        assert ("optimizer" in described) == (described["model"] != "ngram")
 
 
 def test_train_loss_in_tensorboard_is_the_mean_of_the_steps_since_the_last_point(train: Train) -> None:
@@ -166,9 +196,9 @@ def test_any_unicode_trains_and_samples(train: Train, tmp_path: Path) -> None:
     run = train("steps=30", "data=text", f"data.path={path}")
     assert (run.folder / "embedding.png").exists()
     assert len((run.folder / "samples.txt").read_text(encoding="utf-8").split("\n")) == 21
-    labels = next(run.folder.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
+    rows = next(run.folder.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
     model = model_file.load(run.folder)
-    assert len(labels) == len(model.vocabulary)
+    assert len(rows) == 1 + len(model.vocabulary)
 
 
 def test_a_run_says_that_the_loss_of_a_short_dev_split_means_little(

@@ -38,6 +38,7 @@ def test_the_examples_are_spread_over_the_split(tmp_path: Path) -> None:
 def test_each_layer_has_its_chart_and_its_rows(tmp_path: Path) -> None:
     observed = Observed(tmp_path, Network(layers=3), saturation.Saturation()).train()
     assert observed.files == {"saturation.png"}
+    assert observed.events.Tags()["histograms"] == [f"saturation/layer {number}/activations" for number in range(3)]
     shares = {tag for tag in observed.charts if tag.endswith("share")}
     assert shares == {f"saturation/layer {i}/share" for i in range(3)}
     layers = {f"layer {i}": torch.rand(20, 4 + i) > 0.5 for i in range(3)}

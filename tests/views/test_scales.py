@@ -37,6 +37,19 @@ def test_looks_lie_at_least_a_two_hundredth_of_the_run_apart(tmp_path: Path, at_
     assert charts["weights/scale/C"][0] == pytest.approx(float(first.C.detach().square().mean().sqrt()))
 
 
+def test_tensorboard_has_histograms_of_the_start_and_of_every_evaluation(tmp_path: Path) -> None:
+    observed = Observed(tmp_path, network := Network(), scales.Scales()).train()
+    events = observed.events
+    names = dict(network.named_parameters())
+    expected = {f"{group}/{name}" for group in ("weights", "optimizer/gradient") for name in names}
+    assert set(events.Tags()["histograms"]) == expected
+    points = events.Histograms("weights/C")
+    assert [point.step for point in points] == [0, 20, 40]
+    last, C = points[-1].histogram_value, network.C.detach().double()
+    assert (last.num, last.min, last.max) == (C.numel(), C.min(), C.max())
+    assert last.sum_squares == pytest.approx(float(C.square().sum()))
+
+
 def test_every_parameter_has_its_colour_and_two_histograms() -> None:
     tensors = {name: torch.randn(4, 3) for name in ("C", "W2", "mine", "yours")} | {"C": torch.full((4, 3), math.nan)}
     tensors |= {f"layers.{i}.weight": torch.randn(9) for i in range(11)}

@@ -1,4 +1,4 @@
-"""What every run has: the schedule, a progress line, the chart of the loss, what Ctrl-C does, the results.
+"""What every run has: the schedule, a progress line, charts of the loss and the speed, what Ctrl-C does, the results.
 
 All count optimizer steps, never Lightning's batches; `pl_module` is a `LanguageModule`.
 """
@@ -25,9 +25,6 @@ from makemore.inference.units import bits_per_character, perplexity
 from makemore.training import parallel
 from makemore.training.schedule import Schedule
 from makemore.views.show import View
-
-# In TensorBoard's HParams tab, as `result/train_loss` and so on.
-RESULTS = ("best_dev_loss", "dev_loss", "train_loss")
 
 
 class LearningRateSchedule(L.Callback):
@@ -68,6 +65,27 @@ class TrainLoss(View):
         point, self._waiting = self._waiting[: self.log_every], self._waiting[self.log_every :]
         for logger in trainer.loggers:
             logger.log_metrics({"loss/train": float(point.mean())}, step=pl_module.steps_taken - len(self._waiting))
+
+
+class Throughput(L.Callback):
+    """Logs the training examples a second between two evaluations, without the time of these."""
+
+    def __init__(self) -> None:
+        self._from: tuple[float, int] | None = None  # seconds, and steps taken, at the first batch after an evaluation
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._from is None:
+            self._from = time.monotonic(), pl_module.steps_taken
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._from is None:
+            return
+        began, steps = self._from
+        self._from = None
+        examples = trainer.datamodule.count_examples(pl_module.steps_taken - steps)  # type: ignore[attr-defined]
+        speed = {"optimizer/examples_per_second": examples / max(time.monotonic() - began, 1e-9)}
+        for logger in trainer.loggers:
+            logger.log_metrics(speed, step=pl_module.steps_taken)
 
 
 class Progress(L.Callback):
@@ -124,12 +142,12 @@ class Interruption(L.Callback):
 def describe_charts(logger: TensorBoardLogger, settings: dict[str, Any]) -> None:
     """Gives TensorBoard the hyper-parameters, and a chart that shows train and dev loss together.
 
-    Lightning would also log the results, which are not known yet, as points that are not numbers.
+    Without the first summary, a list of columns that would hold for all runs, HParams lists every key that any run has,
+    those first that differ between runs, and every chart's last value, in alphabetical order. It ticks five of each.
     """
     logger.hparams.update(settings)  # for the file that it writes
-    writer = logger.experiment.file_writer
-    for summary in hparams(settings, {f"result/{name}": 0.0 for name in RESULTS}):  # type: ignore[no-untyped-call]
-        writer.add_summary(summary)
+    for summary in hparams(settings, {})[1:]:  # type: ignore[no-untyped-call]
+        logger.experiment.file_writer.add_summary(summary)
     logger.experiment.add_custom_scalars({"loss": {"train and dev": ["Multiline", ["loss/train", "loss/dev"]]}})
 
 
@@ -146,7 +164,6 @@ class Results(L.Callback):
         self._before = 0.0  # seconds of training before the run was resumed
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """Logs the hyper-parameters; the HParams tab lists a run by its results, which are still unknown."""
         for logger in [] if self.resumed else trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 describe_charts(logger, pl_module.settings)
@@ -180,8 +197,9 @@ class Results(L.Callback):
         }
         if self.test:
             losses["test_loss"] = measure(data.dataset.test)
-        for logger in trainer.loggers:
-            logger.log_metrics({f"result/{name}": losses[name] for name in RESULTS}, step=pl_module.steps_taken)
+        if math.isfinite(losses["train_loss"]):
+            for logger in trainer.loggers:
+                logger.log_metrics({"loss/train_split": losses["train_loss"]}, step=pl_module.steps_taken)
         if pl_module.vocabulary.level is Level.word:
             characters = dict(zip(("train", "dev", "test"), data.dataset.characters, strict=True))
             for key, loss in list(losses.items()):

@@ -1,25 +1,30 @@
 """What tells one run from another, as flat plain values: for checkpoints and TensorBoard's HParams tab."""
 
-import contextlib
+from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from makemore.config.schema import DataConfig, Layout, Level, ModelConfig, TrainConfig
-from makemore.models import registry
 
 NONE = "-"  # a text that a run does not have
+# Keys of the data that its name does not tell, beside those that every run lists.
+DATA = ("replacement", "split_seed", "splits")
 
 
 def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
-    """The hyper-parameters of a run whose model sees so many ids.
+    """The hyper-parameters of a run whose model sees so many ids: those that it uses.
 
-    Every run has the same keys, each with values of one type: TensorBoard drops columns that not all runs have.
+    A key has values of one type in all runs, so that they can be compared.
     """
-    own = {"model": config.model.name, "data": name_data(config.data), "block_size": block_size}
-    nodes = config.optimizer, config.schedule  # dataclasses, or plain dicts
-    optimizer, schedule = (node if isinstance(node, dict) else vars(node) for node in nodes)
+    data = {name: format_value(getattr(config.data, name)) for name in DATA}
+    own = {"model": config.model.name, "data": name_data(config.data), "block_size": block_size, "seed": config.seed}
+    if config.model.fitted:
+        return describe_model(config.model) | data | own
+    optimizer, schedule = (
+        node if isinstance(node, dict) else vars(node) for node in (config.optimizer, config.schedule)
+    )
     training = {
         "distillation": config.distillation,
         "batch_size": config.data.batch_size or 0,
@@ -28,27 +33,36 @@ def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
         "schedule": schedule["_target_"].rpartition(".")[2],
         "lr": float(schedule.get("lr") or 0),
         "steps": config.steps,
-        "seed": config.seed,
+        "start_from": Path(config.start_from).name if config.start_from else NONE,
     }
-    if config.model.fitted:
-        training |= {"batch_size": 0, "optimizer": NONE, "weight_decay": 0.0, "schedule": NONE, "lr": 0.0, "steps": 0}
-    return describe_model(config.model) | own | training
+    return describe_keys(optimizer) | describe_keys(schedule) | describe_model(config.model) | data | own | training
+
+
+def describe_keys(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of an optimizer or a schedule."""
+    return {key: format_value(value) for key, value in node.items() if not key.startswith("_")}
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:
-    """The keys of all models: a model's own with its values, the others with 0 or `NONE`."""
-    columns: dict[str, Any] = {}
-    for name in registry.names():
-        with contextlib.suppress(Exception):  # a mistake in another model's folder is that model's
-            each = registry.config_of(name)
-            hints = get_type_hints(each)
-            columns |= {item.name: 0 if hints[item.name] in (int, float) else NONE for item in fields(each)}
+    """A model's own keys: numbers, and whatever else as texts."""
     hints = get_type_hints(type(config))
-    for key, value in vars(config).items():
-        text = NONE if value is None else str(value.value if isinstance(value, Enum) else value)
-        columns[key] = value if hints[key] in (int, float) else text
-    del columns["name"]
-    return columns
+    values = {item.name: getattr(config, item.name) for item in fields(config)}
+    return {
+        key: value if hints[key] in (int, float) else str(format_value(value))
+        for key, value in values.items()
+        if key != "name"
+    }
+
+
+def format_value(value: Any) -> Any:
+    """A number as it is, anything else as a text."""
+    if value is None:
+        return NONE
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def name_data(data: DataConfig) -> str:

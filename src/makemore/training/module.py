@@ -134,10 +134,14 @@ class LanguageModule(L.LightningModule):
         self._dev_count += batch.examples
 
     def on_validation_epoch_end(self) -> None:
-        """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`."""
+        """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`.
+
+        Loggers get the lowest one so far as well, because TensorBoard compares runs by the last value of each chart.
+        """
         total, count = parallel.add_up(self._dev_sum, self._dev_count)
         dev_loss = math.nan if self.status is Status.diverged else total / count
         self.dev_losses[self.steps_taken] = dev_loss
         self.log("dev_loss", dev_loss, logger=False)
+        best = min(filter(math.isfinite, self.dev_losses.values()), default=dev_loss)
         for logger in self.loggers:
-            logger.log_metrics({"loss/dev": dev_loss}, step=self.steps_taken)
+            logger.log_metrics({"loss/dev": dev_loss, "loss/best_dev": best}, step=self.steps_taken)

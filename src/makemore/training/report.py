@@ -15,6 +15,9 @@ HOW = {
     Status.diverged: "stopped early because the loss was no longer a number; try a smaller schedule.lr",
 }
 
+# TensorBoard shows nothing of more runs until some of them are ticked.
+MOST_RUNS = 40
+
 
 def report(
     metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float, useful: bool = True
@@ -28,7 +31,6 @@ def report(
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
         how += "; dev contains tokens that the model considers impossible, as counts without smoothing do"
     run_folder = files.shorten(run_folder)
-    logs = "outputs" if run_folder.parts[:1] == ("outputs",) else str(run_folder)
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
     fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
@@ -45,8 +47,24 @@ def report(
         ("time", f"{fit_seconds:.1f} s training{rate}, {seconds:.1f} s with data and figures"),
         ("folder", str(run_folder)),
     ]
-    next_commands = [f"tensorboard --host localhost --logdir {shlex.quote(logs)}"]
+    next_commands = [f"tensorboard --host localhost --logdir {shlex.quote(str(choose_logs(run_folder)))}"]
     if useful and math.isfinite(metrics["best_dev_loss"]):
         next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
     rows += zip(("next", ""), next_commands, strict=False)
     return "\n" + "\n".join(f"{name:<8}{text}" for name, text in rows) + "\n"
+
+
+def choose_logs(run_folder: Path) -> Path:
+    """What TensorBoard should show: all of `outputs`, or the part of it around a run that has few enough runs."""
+    around = list(run_folder.parents)[-2::-1] if run_folder.parts[:1] == ("outputs",) else []
+    return next((folder for folder in around if has_few_runs(folder)), run_folder)
+
+
+def has_few_runs(folder: Path) -> bool:
+    """Whether TensorBoard shows all runs of a folder by itself."""
+    runs: set[Path] = set()
+    for path in folder.rglob("events.out.tfevents.*"):
+        runs.add(path.parent)
+        if len(runs) > MOST_RUNS:
+            return False
+    return True

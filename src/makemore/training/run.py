@@ -30,7 +30,7 @@ from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
 from makemore.training import execution
-from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, TrainLoss
+from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, Throughput, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.parallel import ALONE, Share, StopTogether, describe, run_together
@@ -86,7 +86,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         schedule = instantiate("schedule", config.schedule, steps=config.steps)
         optimizer = partial(instantiate("optimizer", config.optimizer), lr=schedule(0))
         log_every = min(config.log_every, max(1, config.steps // 20))  # at least 20 points in a chart
-        own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every)]
+        own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every), Throughput()]
         if config.trainer.progress_bar and share.rank == 0:
             own.append(Progress())
     with explain_lack_of_memory(config.model):

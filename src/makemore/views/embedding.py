@@ -1,4 +1,4 @@
-"""embedding.png: the tokens at their places in the embedding table; the table also goes to TensorBoard's projector."""
+"""embedding.png: the tokens at their places in the embedding table."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
 from makemore.inference.projection import is_vowel, project
 from makemore.views import style
-from makemore.views.show import show, writers
+from makemore.views.show import show
 
 MOST_LABELS = 300  # more would cover each other
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
@@ -29,9 +29,6 @@ class Embedding(L.Callback):
         C = C.detach().cpu()
         words = vocabulary.level is Level.word
         show(trainer, pl_module, "embedding", draw_words(C, vocabulary) if words else draw(C, vocabulary))
-        labels = [vocabulary.label(i) for i in range(len(vocabulary))]
-        for writer in writers(trainer):
-            writer.add_embedding(C, metadata=labels, global_step=pl_module.steps_taken, tag="C")
 
 
 def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:

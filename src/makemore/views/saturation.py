@@ -17,7 +17,7 @@ from torch import Tensor
 
 from makemore.models.base import evaluating
 from makemore.views import style
-from makemore.views.show import View, log_scalars, show
+from makemore.views.show import View, log_histograms, log_scalars, show
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Saturation(View):
             group = "saturation" if len(saturated) == 1 else f"saturation/{name}"
             values = {"share": float(flat.double().mean()), "dead_units": float(flat.all(0).sum())}
             log_scalars(trainer, group, values, pl_module.steps_taken)
+            log_histograms(trainer, pl_module, group, {"activations": layers[name]})
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not self._looks:

@@ -1,6 +1,7 @@
 """scales.png: the size of every parameter and of its gradient, over time and as histograms at the end.
 
-After lecture 3. Gradients are those of the run's first minibatch, by autograd in eval mode, at every look.
+TensorBoard has histograms from every evaluation. After lecture 3. Gradients are those of the run's first minibatch, by
+autograd in eval mode, at every look.
 """
 
 import logging
@@ -20,7 +21,7 @@ from torch import Tensor
 from makemore.data.minibatches import Batch
 from makemore.models.base import LanguageModel, evaluating
 from makemore.views import style
-from makemore.views.show import View, log_scalars, show
+from makemore.views.show import View, log_histograms, log_scalars, show
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,20 @@ class Scales(View):
             # contexts (K, B, block_size) and targets (K, B), or both (K, B, T)
             self._batch = tuple(part[0, :MOST_EXAMPLES].clone() for part in batch)
             self._look(trainer, pl_module)
+            self._log_histograms(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         if self._steps and pl_module.steps_taken >= self._steps[-1] + max(1, pl_module.steps // LOOKS):
             self._look(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._steps:
+            self._log_histograms(trainer, pl_module)
+
+    def _log_histograms(self, trainer: L.Trainer, pl_module: Any) -> None:
+        found = compute_gradients(pl_module.model, Batch(*self._batch))
+        for group, tensors in zip(("weights", "optimizer/gradient"), found, strict=True):
+            log_histograms(trainer, pl_module, group, tensors)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not self._steps:

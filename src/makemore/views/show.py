@@ -10,6 +10,7 @@ import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.views import style
@@ -43,13 +44,24 @@ def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
     """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard."""
     path = folder(trainer) / f"{name}.png"
     style.save(figure, path)
-    png = path.read_bytes()
+    show_png(trainer, pl_module, name, path.read_bytes())
+
+
+def show_png(trainer: L.Trainer, pl_module: Any, name: str, png: bytes) -> None:
+    """Gives a picture to TensorBoard as it is: `add_image` would compress it again, and `add_figure` draw it again."""
     width, height = struct.unpack(">II", png[16:24])
-    # The file as it is: `add_image` would compress the picture again, and `add_figure` draw it again as well.
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
     for writer in writers(trainer):
         summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
         writer._get_file_writer().add_summary(summary, pl_module.steps_taken)  # type: ignore[no-untyped-call]
+
+
+def log_histograms(trainer: L.Trainer, pl_module: Any, group: str, tensors: Mapping[str, Tensor]) -> None:
+    """Adds the distribution of each tensor's finite entries to TensorBoard's histograms `group/name`."""
+    for name, tensor in tensors.items():
+        entries = tensor[tensor.isfinite()]
+        for writer in writers(trainer) if len(entries) else []:
+            writer.add_histogram(f"{group}/{name}", entries, pl_module.steps_taken)  # type: ignore[no-untyped-call]
 
 
 def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
+from makemore.inference.projection import is_vowel, project
 from makemore.views import style
-from makemore.views.embedding import is_vowel, project
 from makemore.views.show import View, show_png, writers
 
 FOLDER, CONFIG, METADATA = "projector", "projector_config.pbtxt", "metadata.tsv"

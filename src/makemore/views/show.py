@@ -61,7 +61,7 @@ def log_histograms(trainer: L.Trainer, pl_module: Any, group: str, tensors: Mapp
     for name, tensor in tensors.items():
         entries = tensor[tensor.isfinite()]
         for writer in writers(trainer) if len(entries) else []:
-            writer.add_histogram(f"{group}/{name}", entries, pl_module.steps_taken)  # type: ignore[no-untyped-call]
+            writer.add_histogram(f"{group}/{name}", entries, pl_module.steps_taken)
 
 
 def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:

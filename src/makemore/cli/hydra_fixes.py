@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
+from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
@@ -80,6 +82,16 @@ def compose_runs_once() -> None:
             check(sweeper, batch)
 
     Sweeper.validate_batch_is_legal = check_for_launcher  # type: ignore[method-assign, assignment]
+
+
+def show_plain_keys() -> None:
+    """Shows the key `n` in help as it is typed. OmegaConf quotes it, because YAML 1.1 takes n for false."""
+    fill = Hydra.get_help
+
+    def fill_plainly(*arguments: Any, **options: Any) -> str:
+        return re.sub(r"^( *)'(\w+)':", r"\1\2:", fill(*arguments, **options), flags=re.MULTILINE)
+
+    Hydra.get_help = fill_plainly  # type: ignore[method-assign]
 
 
 def refuse_numbers_as_booleans() -> None:

@@ -43,6 +43,7 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     hydra_fixes.compose_choices_once()
     hydra_fixes.compose_runs_once()
     hydra_fixes.refuse_numbers_as_booleans()
+    hydra_fixes.show_plain_keys()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     # Only a warning of Hydra's, though it is a folder that somebody named.

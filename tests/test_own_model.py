@@ -134,6 +134,14 @@ def test_a_network_in_a_folder_of_its_own_trains_samples_mixes_sweeps_and_replay
     assert "tiny" in succeed(project, "train.py", "--help").stdout
 
 
+def test_settings_of_one_machine_are_taken_but_the_command_line_comes_last(project: Path) -> None:
+    local = "# @package _global_\ndefaults:\n  - override /logger: none\nsteps: 7\nmodel:\n  hidden: 3\n"
+    write(project, {"conf/local/default.yaml": local})
+    succeed(project, "train.py", "experiment=smoke", "model.hidden=4", "callbacks=none", "hydra.run.dir=one")
+    config = (project / "one" / "config.yaml").read_text()
+    assert "\nsteps: 7\n" in config and "\n  hidden: 4\n" in config and "\nlogger: {}\n" in config
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -10,7 +10,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     views: style, show, loss, embedding, projector, heat_map, samples, neighbours, saturation, update_ratio, scales
     views: context_table, lr_range, explore
     training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
-    training: module, callbacks, report, start_from, run
+    training: module, callbacks, pruning, mlflow_logger, report, start_from, run
     sweeps: folder, progress, command, job, table, figures, report
     cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main, console
     api

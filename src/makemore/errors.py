@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Characters of a message that are shown.
 LONGEST = 1000
+NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
 # Letters of some scripts need these to be joined or kept apart.
 JOINERS = "\u200c\u200d"
 

@@ -37,6 +37,8 @@ class GlobalGenerator:
         self._generators = [torch.default_generator]
         if device.type == "cuda":
             self._generators.append(torch.cuda.default_generators[device.index or 0])
+        elif device.type == "mps":
+            self._generators.append(torch.mps._get_default_mps_generator())
         # The state on the other side: this stream's outside the block, what was there before inside it.
         self.states = [torch.Generator(each.device).manual_seed(seed).get_state() for each in self._generators]
 

@@ -17,7 +17,7 @@ from makemore.models import registry
 from makemore.training import targets
 from tests.helpers import ROOT, check, composed, refused
 
-GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment")
+GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment", "debug")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 

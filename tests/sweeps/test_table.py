@@ -24,6 +24,17 @@ def test_a_run_that_diverged_or_was_cut_short_is_no_result_however_low_its_loss(
     assert table.select_results(runs) == runs[:1]
 
 
+def test_searches_for_a_learning_rate_are_listed_by_their_suggestions_not_ranked_by_loss(tmp_path: Path) -> None:
+    ended_run(tmp_path, "model.hidden=1", suggestion="schedule.lr=0.1", best_dev_loss=88.0)
+    ended_run(tmp_path, "model.hidden=2", suggestion="no suggestion, because the loss only rose", best_dev_loss=5.0)
+    runs = table.gather(tmp_path)
+    head, *rows = table.tabulate(runs, ["model.hidden"], digits=4)
+    cells = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [row["suggestion"] for row in cells] == ["schedule.lr=0.1", "no suggestion, because the loss only rose"]
+    assert all(row["dev"] == row["train"] == "" and row["parameters"] == "81" for row in cells)
+    assert table.select_results(runs) == []
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -114,6 +114,18 @@ def test_a_gpu_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -
         chosen("trainer=gpu", "model=ngram")
 
 
+def test_an_apple_gpu_is_used_where_there_is_one_and_only_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with refused("trainer=mps"):
+        chosen("trainer=mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert chosen("trainer=mps").accelerator is Accelerator.mps
+    assert chosen("model.hidden=3200", "data.batch_size=512").accelerator is Accelerator.cpu
+    for mistake in ("trainer.precision=bf16", "trainer.processes=2", "model.gradients=compiled", "model=ngram"):
+        with refused(mistake.partition("=")[0]):
+            chosen("trainer=mps", mistake)
+
+
 def test_longer_runs_are_estimated_to_take_longer() -> None:
     rising = (
         ("model=ngram",),

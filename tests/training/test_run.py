@@ -220,3 +220,11 @@ def test_a_search_for_a_learning_rate_offers_no_model(train: Train, caplog: pyte
         assert not any("sample.py" in message for message in caplog.messages)
         train("steps=100", *QUIET)
         assert any("sample.py" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(("profiler", "timed"), [("simple", "run_training_batch"), ("advanced", "function calls")])
+def test_a_profiler_leaves_its_times_in_the_runs_folder(
+    train: Train, few_names: Path, profiler: str, timed: str
+) -> None:
+    run = train("data=text", f"data.path={few_names}", "steps=20", f"trainer.profiler={profiler}", *QUIET)
+    assert timed in (run.folder / "fit-profile.txt").read_text()

@@ -2,9 +2,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from makemore.data.minibatches import Batch
 from makemore.errors import UserError
-from makemore.training.steps import descend, is_plain_sgd, make_optimizer, optimizer_step
+from makemore.models.mlp.config import Gradients, Init
+from makemore.training.steps import descend, is_plain_sgd, make_optimizer, optimizer_step, take_steps
 from tests.helpers import build, seeded
 
 
@@ -40,3 +43,25 @@ def test_weight_decay_is_for_matrices() -> None:
 def test_keys_that_an_optimizer_does_not_take_are_refused() -> None:
     with pytest.raises(UserError, match=r"(?i)nesterov"):
         make_optimizer(lambda groups: torch.optim.SGD(groups, lr=1, nesterov=True), build("bigram", 5, 1))
+
+
+@pytest.mark.parametrize("form", ["compiled", "closed_form", "autograd"])
+def test_a_longer_gradient_is_scaled_down_and_a_shorter_one_is_left_alone(form: str) -> None:
+    generator = seeded()
+    drawn = (torch.randint(27, (1, 8, 3), generator=generator), torch.randint(27, (1, 8), generator=generator))
+
+    def flatten(model: nn.Module) -> torch.Tensor:
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    def step(clip: float | None) -> torch.Tensor:
+        model = build("mlp", 27, 3, emb_dim=4, hidden=6, gradients=Gradients(form), init=Init.normal, dropout=0.0)
+        model.choose_form(8, False, 1)
+        before = flatten(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1)
+        take_steps(model, optimizer, Batch(*drawn), [0.5], clip=clip)
+        return flatten(model) - before
+
+    free = step(None)
+    length = float(free.norm()) / 0.5
+    assert torch.allclose(step(1.01 * length), free)
+    assert torch.allclose(step(0.1 * length), 0.1 * free, atol=1e-6)

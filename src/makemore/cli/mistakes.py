@@ -20,10 +20,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.errors import UnknownKeyError, UserError
+from makemore.errors import NEEDS, UnknownKeyError, UserError
 from makemore.sweeps.command import RESUME
 
-NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
 # Keys that other projects have, and what they are called here.
 SYNONYMS = {"ckpt_path": ("resume", "checkpoint"), "checkpoint": ("resume",), "epochs": ("steps",)}
 # Where Hydra checks its own flags.

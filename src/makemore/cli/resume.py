@@ -15,7 +15,7 @@ from makemore.sweeps.command import unquote
 
 KEY = "resume="
 # Settings that do not change what a run computes, and those among them that are groups.
-CHANGEABLE = ("logger", "resume", "steps_per_execution", "trainer")
+CHANGEABLE = ("logger", "resume", "steps_per_execution", "tags", "trainer")
 GROUPS = ("logger=", "trainer=")
 
 
@@ -53,7 +53,7 @@ def check_settings(nodes: DictConfig, folder: Path) -> None:
         if key.partition(".")[0] not in CHANGEABLE and began.get(key) != now.get(key):
             raise UserError(
                 f"{key}={_format(now.get(key))} would make it a different run: {folder} has "
-                f"{key}={_format(began.get(key))}; only logger, trainer and steps_per_execution can change"
+                f"{key}={_format(began.get(key))}; only logger, tags, trainer and steps_per_execution can change"
             )
 
 

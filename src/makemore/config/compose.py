@@ -128,8 +128,9 @@ def check_run(
                 files = f"see the files in conf/{group}/"
                 raise UserError(f"{group}.{each}={node} must have a _target_, or be null; {files}")
     if config.model.fitted:
-        for key, unused in {"start_from": None, "trainer.processes": 1, "distillation": 0}.items():
-            if (value := OmegaConf.select(typed, key)) != unused:
+        unused = {"start_from": None, "trainer.processes": 1, "distillation": 0, "gradient_clip": None}
+        for key, default in unused.items():
+            if (value := OmegaConf.select(typed, key)) != default:
                 raise UserError(f"{key}={value} is not for model={name}, which is fitted without steps")
     config.model.check(config)
     return config

@@ -16,6 +16,14 @@ class Accelerator(Enum):
     auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
+    mps = "mps"
+
+
+class Profiler(Enum):
+    """What is timed: hooks and callbacks, or every function of Python's."""
+
+    simple = "simple"
+    advanced = "advanced"
 
 
 class Precision(Enum):
@@ -185,6 +193,7 @@ class TrainerConfig:
     # With defaults, because runs from before these keys lack them.
     precision: Precision = Precision.float32
     processes: int = field(default=1, metadata={"at_least": 1, "at_most": 1024})
+    profiler: Profiler | None = None
 
 
 @dataclass
@@ -212,6 +221,9 @@ class TrainConfig:
     test: bool = MISSING
     resume: str | None = MISSING
     start_from: str | None = MISSING
+    # With defaults, because runs from before these keys lack them.
+    gradient_clip: float | None = field(default=None, metadata={"above": 0})
+    tags: list[str] = field(default_factory=list)
 
 
 def check_batch_norm(run: TrainConfig, needed_by: str) -> None:

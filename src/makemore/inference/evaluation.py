@@ -24,19 +24,19 @@ from makemore.models.model_file import TrainedModel
 
 @torch.inference_mode()
 def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
-    """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions.
+    """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions, on the CPU.
 
-    The batch is on the model's device.
+    The batch is on the model's device, which may lack float64, as Apple's GPUs do.
     """
+    total = torch.zeros((), dtype=torch.float64)
     if len(batch.targets) == 0:  # one of several processes may have no share of a batch
-        return torch.zeros((), dtype=torch.float64, device=batch.targets.device)
+        return total
     with evaluating(model):
         losses = model.losses(*batch)  # (B,)
         if losses is not None:
-            return losses.double().sum()
-        total = torch.zeros((), dtype=torch.float64, device=batch.targets.device)
+            return losses.cpu().double().sum()
         for logits, targets in logits_in_pieces(model, *batch):
-            total += F.cross_entropy(logits, targets, reduction="sum")
+            total += F.cross_entropy(logits, targets, reduction="sum").cpu()
         return total
 
 

@@ -52,6 +52,7 @@ def read_metrics(run: Path) -> dict[str, Any] | None:
 
 
 def loss_of(metrics: dict[str, Any]) -> float:
-    """What a sweep minimizes: the best dev loss; infinite if there is none or the run diverged."""
+    """What a sweep minimizes: the best dev loss; infinite if there is none, the run diverged, or it was a search."""
     loss = metrics["best_dev_loss"]
-    return math.inf if loss is None or metrics["status"] == Status.diverged else float(loss)
+    meaningless = loss is None or metrics["status"] == Status.diverged or "suggestion" in metrics
+    return math.inf if meaningless else float(loss)

@@ -30,6 +30,7 @@ class Run:
     bits: float = math.nan  # per character, of a model of words
     parameters: float = math.nan
     seconds: float = math.nan  # of training
+    suggestion: str = ""  # the result of a search for a learning rate, whose losses say nothing
 
 
 def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
@@ -58,6 +59,9 @@ def _read_results(run: Path) -> dict[str, Any]:
     if metrics := read_metrics(run):
         names = {"last_dev": "dev_loss", "train": "train_loss", "parameters": "parameters", "seconds": "fit_seconds"}
         numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
+        if suggestion := metrics.get("suggestion"):
+            numbers = {name: numbers[name] for name in ("parameters", "seconds") if name in numbers}
+            return {"status": Status(metrics["status"]), "suggestion": suggestion, **numbers}
         dev = loss_of(metrics)
         if numbers.get("last_dev") and (bits := metrics.get("dev_bits_per_character")):
             numbers |= {"perplexity": perplexity(dev), "bits": bits * dev / numbers["last_dev"]}
@@ -100,6 +104,8 @@ def mean_dev(runs: Iterable[Run]) -> float:
 def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list[str]]:
     """The cells of the table of runs, the first row the head, the last column the folders' names."""
     columns: dict[str, list[str]] = {key: [run.overrides.get(key, "") for run in runs] for key in keys}
+    if any(run.suggestion for run in runs):
+        columns["suggestion"] = [run.suggestion for run in runs]
     columns["dev"] = [_format(run.dev, digits) for run in runs]
     if any(run.last_dev > run.dev + 5e-5 for run in runs):
         columns["last dev"] = [_format(run.last_dev, digits) for run in runs]

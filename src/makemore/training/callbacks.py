@@ -164,11 +164,11 @@ class Results(L.Callback):
         self._before = 0.0  # seconds of training before the run was resumed
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        for logger in [] if self.resumed else trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                describe_charts(logger, pl_module.settings)
-            else:
+        for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(pl_module.settings)
+            elif not self.resumed:
+                describe_charts(logger, pl_module.settings)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._started = time.monotonic() - self._before

@@ -29,7 +29,7 @@ MOST_STEPS = 1000
 
 @dataclass(frozen=True)
 class Execution:
-    accelerator: Accelerator  # `cpu` or `gpu`
+    accelerator: Accelerator  # anything but `auto`
     threads: int  # of PyTorch
     form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
     steps_per_execution: int  # the most optimizer steps in one call
@@ -89,12 +89,17 @@ def plan_calls(config: TrainConfig, steps_per_execution: int, start: int = 0) ->
 
 
 def has_gpus(trainer: TrainerConfig) -> bool:
-    """Whether there is a GPU for each process."""
+    """Whether there is a CUDA GPU for each process."""
     return torch.cuda.is_available() and (trainer.processes == 1 or torch.cuda.device_count() >= trainer.processes)
 
 
 def require_gpu(trainer: TrainerConfig) -> None:
     """Raises UserError if GPUs are asked for, and are not there."""
+    if trainer.accelerator is Accelerator.mps:
+        if not torch.backends.mps.is_available():
+            raise UserError("trainer=mps: PyTorch finds no Apple GPU on this machine; use trainer=cpu")
+        if trainer.processes > 1:
+            raise UserError(f"trainer.processes={trainer.processes} with trainer=mps: it has one GPU; use trainer=cpu")
     if trainer.accelerator is Accelerator.gpu and not has_gpus(trainer):
         if trainer.processes == 1:
             raise UserError("trainer=gpu: PyTorch finds no CUDA GPU on this machine; use trainer=cpu")
@@ -119,21 +124,23 @@ def choose_threads(operations: int, cores: int) -> int:
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
     """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
-    `single_steps` asks for one step in a call unless the configuration says otherwise. Other GPUs than CUDA's lack
-    float64, in which losses are summed. Raises UserError if a GPU or bfloat16 is asked for and cannot be used.
+    `single_steps` asks for one step in a call unless the configuration says otherwise. Raises UserError if a GPU or
+    bfloat16 is asked for and cannot be used.
     """
     accelerator = config.trainer.accelerator
-    if accelerator is Accelerator.gpu and model.cpu_only:
-        raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"trainer=gpu: {model.cpu_only}")
+    on_gpu = accelerator in (Accelerator.gpu, Accelerator.mps)
+    if on_gpu and model.cpu_only:
+        given = f"trainer={accelerator.value}"
+        raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"{given}: {model.cpu_only}")
     require_gpu(config.trainer)
     if config.model.fitted:
         return Execution(Accelerator.cpu, config.trainer.threads or 1, "", 1)
     operations = max(1, model.operations(rows))
-    on_gpu = accelerator is Accelerator.gpu
     if accelerator is Accelerator.auto:
         on_gpu = operations >= GPU_FROM and not model.cpu_only and has_gpus(config.trainer)
+        accelerator = Accelerator.gpu if on_gpu else Accelerator.cpu
     if config.trainer.precision is Precision.bf16:
-        if not has_bfloat16(on_gpu=on_gpu):
+        if accelerator is Accelerator.mps or not has_bfloat16(on_gpu=on_gpu):
             where = "GPU" if on_gpu else "processor"
             raise UserError(f"trainer.precision=bf16: this {where} cannot multiply in bfloat16; use float32")
         model.products = torch.bfloat16
@@ -146,8 +153,7 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     affordable = max(1, CHUNK_BUDGET // (model.minibatches_per_step * rows * model.block_size))
     steps = min(config.steps_per_execution or fastest, affordable)
     why = f"{in_words(operations)} operations a step"
-    chosen = Accelerator.gpu if on_gpu else Accelerator.cpu
-    return Execution(chosen, threads, form, steps, config.trainer.processes, why)
+    return Execution(accelerator, threads, form, steps, config.trainer.processes, why)
 
 
 def in_words(operations: int) -> str:

@@ -20,6 +20,7 @@ def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
     """
     data = {name: format_value(getattr(config.data, name)) for name in DATA}
     own = {"model": config.model.name, "data": name_data(config.data), "block_size": block_size, "seed": config.seed}
+    own["tags"] = ", ".join(config.tags) or NONE
     if config.model.fitted:
         return describe_model(config.model) | data | own
     optimizer, schedule = (
@@ -30,6 +31,7 @@ def describe_run(config: TrainConfig, block_size: int) -> dict[str, Any]:
         "batch_size": config.data.batch_size or 0,
         "optimizer": optimizer["_target_"].rpartition(".")[2],
         "weight_decay": float(optimizer.get("weight_decay") or 0),
+        "gradient_clip": config.gradient_clip or 0.0,
         "schedule": schedule["_target_"].rpartition(".")[2],
         "lr": float(schedule.get("lr") or 0),
         "steps": config.steps,

@@ -51,6 +51,7 @@ class LanguageModule(L.LightningModule):
         self.eval_every = evaluation_interval(config)
         self._data_config = config.data
         self._seed = config.seed
+        self._clip = config.gradient_clip
         self._dropout_states: list[Tensor] | None = None  # where a resumed run continues
         self._make_optimizer = optimizer
         share = config.distillation
@@ -105,7 +106,7 @@ class LanguageModule(L.LightningModule):
             return None
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         with self._generator:
-            losses = take_steps(self.model, optimizer, batch, self.learning_rates, self._teacher)  # (K,)
+            losses = take_steps(self.model, optimizer, batch, self.learning_rates, self._teacher, self._clip)  # (K,)
         if not losses.isfinite().all():
             self.status = Status.diverged
             losses = losses[: int(losses.isfinite().int().argmin()) + 1]

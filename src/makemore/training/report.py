@@ -19,13 +19,12 @@ HOW = {
 MOST_RUNS = 40
 
 
-def report(
-    metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float, useful: bool = True
-) -> str:
+def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float) -> str:
     """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states.
 
-    A model that is not `useful`, as after a search for a learning rate, is not worth sampling.
+    The model of a run that ends with a suggestion, as a search for a learning rate does, is not worth sampling.
     """
+    useful = "suggestion" not in metrics
     losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
+from lightning.pytorch.profilers import Profiler as AbstractProfiler
 
 from makemore import files, machine
-from makemore.config.schema import Accelerator, Layout, TrainConfig
+from makemore.config.schema import Accelerator, Layout, Profiler, TrainConfig
 from makemore.config.status import Status
 from makemore.data.cache import read_documents
 from makemore.data.datamodule import WindowDataModule
@@ -46,7 +48,7 @@ from makemore.training.saving import (
     read_state,
 )
 from makemore.training.start_from import load_weights
-from makemore.training.targets import build_all, instantiate
+from makemore.training.targets import build_all, instantiate, opened
 
 log = logging.getLogger(__name__)
 
@@ -100,26 +102,28 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         log.info(f"computing: {chosen}")
         torch.set_num_threads(chosen.threads)
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
-        device = f"cuda:{share.rank}" if chosen.accelerator is Accelerator.gpu else "cpu"
+        device = f"cuda:{share.rank}" if chosen.accelerator is Accelerator.gpu else chosen.accelerator.value
         data.deal(calls, device, model.minibatches_per_step, model.by_document)
         module = LanguageModule(config, model, data.dataset, optimizer)
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         # Figures do not count as training, so results come first; the state comes last, to have that of all others.
         together = [StopTogether()] if share.of > 1 else []
         every = [results, *own, *callbacks, *together, Interruption(), SaveBest(), save_state]
-        trainer = make_trainer(chosen, calls, share, default_root_dir=into, logger=loggers, callbacks=every)
+        parts = {"logger": loggers, "callbacks": every, "profiler": make_profiler(config.trainer.profiler, into)}
+        trainer = make_trainer(chosen, calls, share, default_root_dir=into, **parts)
         with explain_failed_writes(into):
             if config.resume is not None and share.rank == 0:
                 go_back(run_folder, loggers, state)
                 log.info(f"resuming after {steps_taken:,} steps")
-            fit(trainer, module, data, None if state is None else run_folder / STATE)
+            with opened(loggers):
+                fit(trainer, module, data, None if state is None else run_folder / STATE)
             saving = save_state.seconds
+            results.metrics |= collect_suggestions(callbacks)
             # Written last: a run that has them needs nothing more.
             files.write_text(into / METRICS, results.as_json())
             if module.status is Status.finished:
                 save_state.save(trainer, module)
-    useful = not any(getattr(callback, "spoils", False) for callback in callbacks)
-    log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving, useful))
+    log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving))
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
@@ -134,6 +138,18 @@ def find_state(config: TrainConfig, run_folder: Path) -> tuple[TrainConfig, dict
     # The state has the weights, and it goes on in the same number of threads.
     threads = config.trainer.threads or state[KEY].get("threads")
     return replace(config, start_from=None, trainer=replace(config.trainer, threads=threads)), state
+
+
+def collect_suggestions(callbacks: Sequence[L.Callback]) -> dict[str, str]:
+    """What callbacks suggest, which is then the result of a run instead of its model."""
+    made = [callback.suggestion for callback in callbacks if hasattr(callback, "suggestion")]
+    return {"suggestion": "; ".join(made)} if made else {}
+
+
+def make_profiler(kind: Profiler | None, folder: Path) -> AbstractProfiler | None:
+    """What times a run, and leaves `fit-profile.txt` in a folder."""
+    kinds = {Profiler.simple: SimpleProfiler, Profiler.advanced: AdvancedProfiler}
+    return None if kind is None else kinds[kind](dirpath=folder, filename="profile")
 
 
 def make_trainer(chosen: execution.Execution, calls: execution.Calls, share: Share, **arguments: Any) -> L.Trainer:

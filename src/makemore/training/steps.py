@@ -35,14 +35,16 @@ def take_steps(
     batch: Batch,
     rates: list[float],
     teacher: Teacher | None = None,
+    clip: float | None = None,
 ) -> Tensor:
     """Takes K optimizer steps, each with its rate; returns (K,) the loss before each, in nats per token.
 
     The model is in train mode, the batch holds contexts (K, B, block_size) and targets (K, B), or both (K, B, T), and a
     teacher mixes its opinion into the targets. Processes that share the minibatches average gradients and losses.
+    Gradients whose norm, over all parameters, is above `clip` are scaled down to it.
     """
     plain, shared = is_plain_sgd(optimizer), is_shared()
-    if plain and teacher is None and not shared:
+    if plain and teacher is None and clip is None and not shared:
         losses = model.descend(batch.contexts, batch.targets, rates)
         if losses is not None:
             return losses
@@ -53,6 +55,8 @@ def take_steps(
         soft = None if teacher is None else teacher.mix(contexts, targets)  # (B, vocabulary)
         loss = model.loss_and_gradients(contexts, targets, soft)
         losses[k] = average_gradients(model, targets, loss) if shared else loss
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
         update(optimizer, rate)
     average_buffers(model)
     return average(losses)

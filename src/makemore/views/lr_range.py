@@ -42,7 +42,7 @@ class LRRange(View):
     """Keeps each step's rate and loss; at the end draws, writes `lr_range.json` and logs the suggestion."""
 
     kept = ("_rates", "_losses")
-    spoils = True  # the model: its last rates are meant to be too large
+    suggestion = ""  # instead of a model, whose last rates are meant to be too large
 
     def __init__(self) -> None:
         self._rates: list[float] = []
@@ -69,6 +69,8 @@ class LRRange(View):
         text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
         files.write_text(folder(trainer) / "lr_range.json", text + "\n")
         show(trainer, pl_module, "lr_range", draw(curve))
+        rate = curve.suggestion
+        self.suggestion = curve.verdict if rate is None else f"schedule.lr={round_rate(rate)}"
         log.info(f"learning rate: {curve.verdict}")
 
 

@@ -41,7 +41,7 @@ def writers(trainer: L.Trainer) -> list[SummaryWriter]:
 
 
 def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
-    """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard."""
+    """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard and W&B."""
     path = folder(trainer) / f"{name}.png"
     style.save(figure, path)
     show_png(trainer, pl_module, name, path.read_bytes())
@@ -51,6 +51,9 @@ def show_png(trainer: L.Trainer, pl_module: Any, name: str, png: bytes) -> None:
     """Gives a picture to TensorBoard as it is: `add_image` would compress it again, and `add_figure` draw it again."""
     width, height = struct.unpack(">II", png[16:24])
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):  # as W&B's has
+            logger.log_image(f"pictures/{name}", [str(path)], step=pl_module.steps_taken)
     for writer in writers(trainer):
         summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
         writer._get_file_writer().add_summary(summary, pl_module.steps_taken)  # type: ignore[no-untyped-call]

@@ -67,6 +67,20 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert before.items() <= after.items() and len(after) == 4
 
 
+def test_a_sweep_can_stop_at_its_first_failure(script: Script, tmp_path: Path) -> None:
+    # The longest runs begin first, so the third to begin is one that fails.
+    command = ("model.emb_dim=0,2", "model.hidden=5,6", "steps=1000000000", "eval_every=1000", "hydra.sweep.dir=s")
+    stopping = "hydra.launcher.stop_at_failure=true"
+    done = script("train.py", "-m", *command, stopping, "hydra.launcher.n_jobs=3", *QUIET)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: model.emb_dim=0")
+    statuses = [row["status"] for row in table(tmp_path)]
+    assert (statuses.count("failed"), statuses.count("missing"), len(statuses)) == (1, 1, 4)
+    assert set(statuses) <= {"failed", "missing", "interrupted", "unfinished"}
+    done = script("train.py", "-m", "schedule.lr=1e30,0.01", "steps=20", stopping, "hydra.sweep.dir=d", *QUIET)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_glob_stands_for_the_choices_of_a_group(script: Script, tmp_path: Path) -> None:
     command = ("model=glob([*gram,m*],exclude=[mixture])", "data.block_size=1", "steps=5", *QUIET)
     done = script("train.py", "-m", *command, "hydra.sweep.dir=s")
@@ -153,6 +167,14 @@ def test_a_sweep_of_another_configuration_is_resumed_with_that(script: Script, t
     after = kept(tmp_path / "s")
     assert before.items() <= after.items() and len(after) == 3
     assert {row["parameters"] for row in table(tmp_path)} == {table(tmp_path)[0]["parameters"]}
+
+
+def test_a_sweep_of_searches_for_a_learning_rate_lists_their_suggestions(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "experiment=lr_range", "model.hidden=100,200", "logger=none")
+    assert done.returncode == 0, done.stderr
+    assert all(re.fullmatch(r"schedule\.lr=0\.\d+", row["suggestion"]) for row in table(tmp_path))
+    assert all(row["status"] == "finished" and row["dev"] == "" for row in table(tmp_path))
+    assert "sample.py" not in done.stdout and done.stdout.count("schedule.lr=0.") == 2
 
 
 def test_the_runs_that_will_take_longest_begin_first(script: Script, tmp_path: Path) -> None:
@@ -257,6 +279,7 @@ def running_child(parent: int, others: list[int]) -> int:
         ("-m hydra.launcher.n_jobs=0 seed=1,2", "hydra.launcher.n_jobs=0"),
         ("-m hydra.launcher.n_jobs=two seed=1,2", "hydra.launcher.n_jobs=two"),
         ("-m hydra.launcher.n_jobs=true seed=1,2", "hydra.launcher.n_jobs=true"),
+        ("-m hydra.launcher.stop_at_failure=3 seed=1,2", "hydra.launcher.stop_at_failure=3"),
         ("-m +hydra.launcher.foo=1 seed=1,2", "hydra.launcher.foo"),
         ("-m hydra.sweep.subdir=x seed=1,2", "hydra.sweep.subdir=x"),
         ("-m model.hiden=1,2", "(did you mean model.hidden?)"),

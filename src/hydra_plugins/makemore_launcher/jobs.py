@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -14,8 +15,9 @@ from omegaconf import DictConfig, open_dict
 from makemore.cli.run_folder import without_hydra
 from makemore.config.compose import check_run
 from makemore.config.schema import TrainConfig
-from makemore.errors import UserError
+from makemore.errors import Refusal, UserError
 from makemore.models import registry
+from makemore.sweeps.folder import ERROR
 from makemore.sweeps.progress import Progress
 
 
@@ -31,11 +33,20 @@ class Job:
 
 
 class JobLauncher(Launcher):
-    """A launcher that trains each run once, though a grid or a search may ask for it twice."""
+    """A launcher that trains each run once, though a grid or a search may ask for it twice.
+
+    Args:
+        stop_at_failure: once a run has failed, start no more and interrupt those that run; to diverge is no failure.
+    """
 
     composes_first = True  # all jobs before the first one starts: sweepers need not check them
 
-    def __init__(self) -> None:
+    def __init__(self, stop_at_failure: Any = False) -> None:
+        if type(stop_at_failure) is not bool:
+            given = f"hydra.launcher.stop_at_failure={stop_at_failure}"
+            raise Refusal(UserError(f"{given} is of the wrong type: it must be true or false"))
+        self.stop_at_failure = stop_at_failure
+        self.failed: Job | None = None  # the run that stopped the sweep
         self.progress: Progress | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -57,6 +68,11 @@ class JobLauncher(Launcher):
             for job, loss in self.run(jobs, self.progress.tick):
                 losses[job.overrides] = loss
                 self.progress.count(job.folder.name, loss)
+                if self.stop_at_failure and self.failed is None and (job.folder / ERROR).exists():
+                    self.failed = job
+            if self.failed is not None:
+                why = (self.failed.folder / ERROR).read_text(encoding="utf-8").partition("\n")[0]
+                raise Refusal(UserError(f"{self.failed.folder.name} failed, which stopped the sweep: {why}"))
         except BaseException:
             if self.progress is not None:
                 self.progress.close()
@@ -80,4 +96,7 @@ class JobLauncher(Launcher):
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
-        """Runs the jobs, and yields each with its loss when it has ended; calls `waiting` about once a second."""
+        """Runs the jobs, and yields each with its loss when it has ended; calls `waiting` about once a second.
+
+        Once `failed` is set it starts no more, and interrupts those that run.
+        """

@@ -28,15 +28,16 @@ class LocalLauncher(JobLauncher):
 
     Args:
         n_jobs: runs at a time; None: one for each core, fewer if a run has several threads, and one with trainer=gpu.
+        stop_at_failure: see `JobLauncher`.
     """
 
-    def __init__(self, n_jobs: Any = None) -> None:
+    def __init__(self, n_jobs: Any = None, stop_at_failure: Any = False) -> None:
         if n_jobs is not None and (type(n_jobs) is not int or n_jobs < 1):
             given = f"hydra.launcher.n_jobs={n_jobs}".lower()  # a truth value, as it is typed
             raise Refusal(UserError(f"{given} must be a whole number, at least 1, or null: all cores"))
         if not hasattr(os, "fork"):
             raise Refusal(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
-        super().__init__()
+        super().__init__(stop_at_failure)
         self.n_jobs: int | None = n_jobs
 
     def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
@@ -55,7 +56,7 @@ class LocalLauncher(JobLauncher):
         # With fewer runs than cores, each has several.
         threads = min(machine.most_threads(), max(1, machine.cores() // max(1, min(at_a_time, len(order)))))
         calls = [functools.partial(self._run, job.nodes, threads) for job in order]
-        for number, loss, error in processes.run_all(calls, at_a_time, waiting):
+        for number, loss, error in processes.run_all(calls, at_a_time, waiting, stop=lambda: self.failed is not None):
             job = order[number]
             if error is not None and error != Status.interrupted:
                 leave_error(job.folder, error, job.overrides)
@@ -63,7 +64,7 @@ class LocalLauncher(JobLauncher):
 
     def _at_a_time(self) -> int:
         trainer = self.config.trainer
-        if self.n_jobs is not None or trainer.accelerator is Accelerator.gpu:
+        if self.n_jobs is not None or trainer.accelerator in (Accelerator.gpu, Accelerator.mps):
             return self.n_jobs or 1
         return max(1, machine.cores() // max(1, int(trainer.threads or 1) * int(trainer.processes)))
 

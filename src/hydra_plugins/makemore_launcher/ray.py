@@ -15,9 +15,8 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
-from makemore.cli.mistakes import NEEDS
 from makemore.cli.run_folder import without_hydra
-from makemore.errors import Refusal, UserError
+from makemore.errors import NEEDS, Refusal, UserError
 from makemore.sweeps.folder import COMMAND
 from makemore.sweeps.job import find_loss, leave_error, set_aside
 from makemore.training.processes import PATIENCE, STOPPING
@@ -31,14 +30,15 @@ class RayLauncher(JobLauncher):
 
     Args:
         ray: `init` and `remote`, what `ray.init` and `ray.remote` take.
+        stop_at_failure: see `JobLauncher`.
     """
 
-    def __init__(self, ray: DictConfig) -> None:
+    def __init__(self, ray: DictConfig, stop_at_failure: Any = False) -> None:
         try:
             from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
             raise Refusal(UserError(f"hydra/launcher=ray {NEEDS.format('ray')}")) from missing
-        super().__init__()
+        super().__init__(stop_at_failure)
         self.ray = ray
         self._plugin: Any = _launcher_util
 
@@ -58,19 +58,25 @@ class RayLauncher(JobLauncher):
             state = Singleton.get_state()
             sent = self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, job.nodes, task, state)
             running[sent] = job
+
+        def stop_all() -> None:
+            print(STOPPING, file=sys.stderr)
+            for each in running:
+                ray.cancel(each)
+            ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
+
         try:
-            while running:
+            while running and self.failed is None:
                 done, _ = ray.wait(list(running), timeout=PATIENCE)
                 waiting()
                 for each in done:
                     job = running.pop(each)
                     yield job, self._collect(each, job)
         except KeyboardInterrupt:
-            print(STOPPING, file=sys.stderr)
-            for each in running:
-                ray.cancel(each)
-            ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
+            stop_all()
             raise
+        if running:
+            stop_all()
 
     def _collect(self, sent: Any, job: Job) -> float:
         """The loss of a run that has ended; infinite if it was killed."""

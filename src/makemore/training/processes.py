@@ -34,11 +34,13 @@ def run_all(
     workers: int,
     waiting: Callable[[], None] = lambda: None,
     shown: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[int, Any, str | None]]:
     """Makes the calls, some at a time; a first Ctrl-C or SIGTERM interrupts those that run, a second kills them.
 
     What they print is lost, except for the call with the number `shown`, and what they return must be picklable.
-    `waiting` is called about once a second. To leave the iteration kills those that still run.
+    `waiting` is called about once a second. Once `stop` is true those that run are interrupted, as by a first Ctrl-C,
+    and no more are started. To leave the iteration kills those that still run.
 
     Yields:
         a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.
@@ -50,14 +52,14 @@ def run_all(
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {each: signal.signal(each, lambda number, _: interrupts.append(number)) for each in signals}
     try:
-        while len(interrupts) < 2 and (running or (left and not interrupts)):
-            while left and len(running) < workers and not interrupts:
+        while len(interrupts) + stop() < 2 and (running or (left and not (interrupts or stop()))):
+            while left and len(running) < workers and not (interrupts or stop()):
                 number = left.pop(0)
                 result, child = _start(calls[number], number, interrupts, shown=number == shown)
                 running[result] = child
             ended = wait(list(running), timeout=PATIENCE)
             waiting()
-            if interrupts and not passed_on:
+            if (interrupts or stop()) and not passed_on and running:
                 passed_on = True
                 print(STOPPING, file=sys.stderr)
                 for _, process, _ in running.values():

@@ -30,15 +30,14 @@ class RayLauncher(JobLauncher):
 
     Args:
         ray: `init` and `remote`, what `ray.init` and `ray.remote` take.
-        stop_at_failure: see `JobLauncher`.
     """
 
-    def __init__(self, ray: DictConfig, stop_at_failure: Any = False) -> None:
+    def __init__(self, ray: DictConfig) -> None:
         try:
             from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
             raise Refusal(UserError(f"hydra/launcher=ray {NEEDS.format('ray')}")) from missing
-        super().__init__(stop_at_failure)
+        super().__init__()
         self.ray = ray
         self._plugin: Any = _launcher_util
 
@@ -59,24 +58,19 @@ class RayLauncher(JobLauncher):
             sent = self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, job.nodes, task, state)
             running[sent] = job
 
-        def stop_all() -> None:
-            print(STOPPING, file=sys.stderr)
-            for each in running:
-                ray.cancel(each)
-            ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
-
         try:
-            while running and self.failed is None:
+            while running:
                 done, _ = ray.wait(list(running), timeout=PATIENCE)
                 waiting()
                 for each in done:
                     job = running.pop(each)
                     yield job, self._collect(each, job)
         except KeyboardInterrupt:
-            stop_all()
+            print(STOPPING, file=sys.stderr)
+            for each in running:
+                ray.cancel(each)
+            ray.wait(list(running), num_returns=len(running), timeout=LAST_SECONDS)
             raise
-        if running:
-            stop_all()
 
     def _collect(self, sent: Any, job: Job) -> float:
         """The loss of a run that has ended; infinite if it was killed."""

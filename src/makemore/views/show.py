@@ -1,5 +1,6 @@
 """Where views put what they show: the run's folder and TensorBoard."""
 
+import io
 import math
 import struct
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -53,7 +55,7 @@ def show_png(trainer: L.Trainer, pl_module: Any, name: str, png: bytes) -> None:
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):  # as W&B's has
-            logger.log_image(f"pictures/{name}", [str(path)], step=pl_module.steps_taken)
+            logger.log_image(f"pictures/{name}", [Image.open(io.BytesIO(png))], step=pl_module.steps_taken)
     for writer in writers(trainer):
         summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
         writer._get_file_writer().add_summary(summary, pl_module.steps_taken)  # type: ignore[no-untyped-call]

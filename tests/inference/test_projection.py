@@ -9,7 +9,7 @@ def test_two_dimensions_are_drawn_as_they_are() -> None:
     places, title, names = project(C)
     assert torch.equal(places, C)
     assert "PCA" not in title
-    assert names == ["C[:, 0]", "C[:, 1]"]
+    assert names == ("C[:, 0]", "C[:, 1]")
 
 
 def test_more_dimensions_are_a_pca_projection_and_say_so() -> None:
@@ -19,7 +19,7 @@ def test_more_dimensions_are_a_pca_projection_and_say_so() -> None:
     assert torch.cov(places.T).diagonal().tolist() == pytest.approx(eigenvalues[:2].tolist())
     assert abs(torch.cov(places.T)[0, 1]) < 1e-12
     assert "PCA projection of 5 dimensions" in title
-    assert f"{100 * eigenvalues[0] / eigenvalues.sum():.0f} %" in names[0]
+    assert names is not None and f"{100 * eigenvalues[0] / eigenvalues.sum():.0f} %" in names[0]
 
 
 def test_vowels_are_known_in_other_alphabets_and_under_accents() -> None:

@@ -103,7 +103,8 @@ def test_the_figure_marks_what_was_found() -> None:
     axes = lr_range.draw(found).axes[0]
     marked = {str(line.get_label()): line.get_xdata() for line in axes.lines}
     suggested = marked[f"suggested: {lr_range.round_rate(found.suggestion)}"]
-    assert suggested == pytest.approx([math.log10(found.suggestion)] * 2)
+    assert suggested == pytest.approx([found.suggestion] * 2)
+    assert axes.get_xscale() == "log"
     assert len(marked) == 3
 
 

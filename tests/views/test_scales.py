@@ -60,7 +60,8 @@ def test_every_parameter_has_its_colour_and_two_histograms() -> None:
     figure = scales.draw([0, 5], sizes, sizes, tensors, tensors)
     figure.draw_without_rendering()
     curves = {str(line.get_label()): line for line in figure.axes[0].lines}
-    assert curves["mine"].get_ydata() == pytest.approx([0, -1])
+    assert curves["mine"].get_ydata() == pytest.approx([1, 0.1])
+    assert figure.axes[0].get_yscale() == "log"
     assert len({line.get_color() for line in curves.values()}) == 15
     assert {axes.get_title() for axes in figure.axes[2:]} == {
         f"{name}: {kind}" for name in tensors for kind in ("entries", "gradient")

@@ -50,8 +50,8 @@ def test_single_steps_are_needed() -> None:
 def test_the_figure_names_each_parameter_and_a_thousandth() -> None:
     axes = update_ratio.draw([1, 5], {"C": [-3.0, math.nan], "W2": [-2.0, -2.5]}).axes[0]
     assert axes.lines[1].get_label() == "W2"
-    assert axes.lines[1].get_ydata() == pytest.approx([-2, -2.5])
-    assert list(axes.lines[2].get_ydata()) == [-3, -3]  # type: ignore[arg-type]
+    assert axes.lines[1].get_ydata() == pytest.approx([10**-2, 10**-2.5])
+    assert list(axes.lines[2].get_ydata()) == [0.001, 0.001]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", [Counts(), Network()])

@@ -108,9 +108,10 @@ def format_table(table: Sequence[Row]) -> str:
     return "\n".join([head, *lines])
 
 
+@style.styled
 def draw(table: Sequence[Row]) -> Figure:
     """Left, how many contexts there are and how many were seen; right, the dev losses."""
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
     counts, losses = figure.subplots(1, 2)
     lengths = [row.length for row in table]
     for axes, name, line, color, label in (
@@ -123,14 +124,17 @@ def draw(table: Sequence[Row]) -> Figure:
         axes.plot(lengths, [getattr(row, name) for row in table], line, color=color, label=label)
     for row in table:
         seen, allowed = 100 * row.seen / row.possible, 100 * (1 - row.unknown - row.impossible)
-        for axes, y, text in ((counts, row.seen, f"{seen:.3g} %"), (losses, row.unsmoothed, f"{allowed:.3g} %")):
-            axes.annotate(text, (row.length, y), (0, -14), textcoords="offset points", ha="center", fontsize=8)
-    counts.set(yscale="log", title="rows, and the share that was seen")
-    counts.set_ylim(bottom=min(row.seen for row in table) / 4)
+        # Below the points, on the side away from the lines.
+        counts.annotate(f"{seen:.3g} %", (row.length, row.seen), (3, -15), textcoords="offset points", size=10)
+        place = {"xytext": (-3, -15), "textcoords": "offset points", "ha": "right", "size": 10}
+        losses.annotate(f"{allowed:.3g} %", (row.length, row.unsmoothed), **place)
+    style.set_logarithmic(counts, "y")
+    counts.yaxis.set_major_formatter("{x:,.0f}")
+    counts.set_title("rows, and the share that was seen")
+    counts.set_ylim(bottom=min(row.seen for row in table) / 5)
     losses.set(ylabel="dev loss, nats per token", title="dev loss, and the share of pairs that were seen")
-    losses.set_ylim(bottom=min(row.unsmoothed for row in table) - 0.12)
+    losses.set_ylim(bottom=min(row.unsmoothed for row in table) - 0.15)
     for axes in (counts, losses):
-        axes.set(xlabel="tokens in a context", xticks=lengths, xlim=(lengths[0] - 0.4, lengths[-1] + 0.4))
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2, fontsize=8)
+        axes.set(xlabel="tokens in a context", xticks=lengths, xlim=(lengths[0] - 0.6, lengths[-1] + 0.7))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure

@@ -4,18 +4,23 @@ import math
 from typing import Any
 
 import lightning.pytorch as L
-import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import is_vowel, project
-from makemore.views import style
+from makemore.inference.projection import Layout, is_vowel, project
+from makemore.views import style, tsne
 from makemore.views.show import show
 
 MOST_LABELS = 300  # more would cover each other
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
+COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
+FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
+NEAREST = 3  # neighbours that a map should keep
 WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
 
 
@@ -31,36 +36,50 @@ class Embedding(L.Callback):
         show(trainer, pl_module, "embedding", draw_words(C, vocabulary) if words else draw(C, vocabulary))
 
 
+@style.styled
 def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
-    """The tokens at their places in C (vocabulary, emb_dim); vowels are coloured."""
-    places, title, names = project(C.double())  # (vocabulary, 2)
-    count = len(vocabulary)
-    diameter = max(3.0, 16 * min(1.0, math.sqrt(27 / count)))  # points
+    """The tokens at their places in C (vocabulary, emb_dim); vowels and the boundary are coloured."""
+    layout = lay_out(C.double())
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
-    vowel = torch.tensor([is_vowel(token) for token in vocabulary.tokens])
-    for chosen, color, name in ((~vowel, style.LIGHT_BLUE, "other"), (vowel, style.LIGHT_ORANGE, "vowel")):
-        x, y = places[chosen].T
-        axes.scatter(x, y, s=diameter**2, c=color, label=name, edgecolors="white", linewidths=0.5)
-    if count <= MOST_LABELS:
-        for i, (x, y) in enumerate(places.tolist()):
-            label = vocabulary.label(i)
-            size = max(2.0, 0.75 * diameter / max(1, 0.45 * len(label)))  # an escape such as \t is written smaller
-            axes.text(x, y, label, ha="center", va="center", fontsize=size, clip_on=True, parse_math=False)
-    else:
-        title += f"\n{count:,} tokens are too many to label here; TensorBoard's projector names them"
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
-    axes.grid(alpha=0.3)
-    axes.margins(0.08)
-    if vowel.any():
-        style.add_legend(figure, axes)
+    mark_tokens(axes, vocabulary, layout.places)
+    title = layout.title
+    if len(vocabulary) > MOST_LABELS:
+        title += f"\n{len(vocabulary):,} tokens are too many to label here; TensorBoard's projector names them"
+    label_axes(axes, layout._replace(title=title))
+    style.add_legend(figure, axes)
     return figure
 
 
+def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[list[PathCollection], list[Text]]:
+    """Draws each token at its place (vocabulary, 2): dots for each kind, and labels, if they are not too many."""
+    count = len(vocabulary)
+    diameter = max(3.0, 19 * min(1.0, math.sqrt(27 / count)))  # points
+    dots, labels = [], []
+    for kind, chosen in find_kinds(vocabulary).items():
+        x, y = places[chosen].T
+        dots.append(axes.scatter(x, y, s=diameter**2, c=COLORS[kind], label=kind, edgecolors="white", linewidths=0.5))
+    for i, (x, y) in enumerate(places.tolist() if count <= MOST_LABELS else []):
+        label = vocabulary.label(i)
+        size = max(2.0, 0.75 * diameter / max(1, 0.45 * len(label)))  # an escape such as \t is written smaller
+        labels.append(axes.text(x, y, label, ha="center", va="center", fontsize=size, clip_on=True, parse_math=False))
+    return dots, labels
+
+
+def find_kinds(vocabulary: Vocabulary) -> dict[str, list[int]]:
+    """The ids of the vowels, of other tokens, and of the boundary, so far as there are any."""
+    kinds: dict[str, list[int]] = {"vowel": [], "other": [], "boundary": [0]}
+    for i, token in list(enumerate(vocabulary.tokens))[1:]:
+        kinds["vowel" if is_vowel(token) else "other"].append(i)
+    return {kind: ids for kind, ids in kinds.items() if ids}
+
+
+@style.styled
 def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
     """The most common words at their places in C (vocabulary, emb_dim), named unless a more common one is there."""
     words = [i for i in range(1, len(vocabulary)) if vocabulary.tokens[i] != UNKNOWN][:MOST_WORDS]
-    places, title, names = project(C[words].double())  # (words, 2)
+    layout = lay_out(C[words].double())
+    places = layout.places  # (words, 2)
     figure = Figure(figsize=(14, 14), layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(places[:, 0], places[:, 1], s=4, c=style.LIGHT_BLUE)
@@ -74,7 +93,30 @@ def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
             continue
         named.append((middle, bottom, half))
         axes.text(x, y, label, fontsize=WORD, ha="center", va="bottom", clip_on=True, parse_math=False)
-    axes.set(title=f"the {len(words):,} most common words; {title}", xlabel=names[0], ylabel=names[1])
-    axes.grid(alpha=0.3)
+    label_axes(axes, layout._replace(title=f"the {len(words):,} most common words; {layout.title}"))
     axes.margins(0.03)
     return figure
+
+
+def label_axes(axes: Axes, layout: Layout) -> None:
+    axes.set_title(layout.title)
+    axes.margins(0.08)
+    if layout.names is None:
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.set(xlabel=layout.names[0], ylabel=layout.names[1])
+
+
+def lay_out(C: Tensor) -> Layout:
+    """Where to draw each row of C (tokens, dimensions): a map by t-SNE if there are more dimensions than two."""
+    projected = project(C)
+    tokens, dimensions = C.shape
+    if dimensions <= 2 or not FEWEST_MAPPED <= tokens <= MOST_MAPPED:
+        return projected
+    places = tsne.arrange(C, projected.places)
+    kept = 100 * tsne.measure_kept(C, places, NEAREST)
+    title = (
+        f"embedding C: its {dimensions} dimensions by t-SNE; near means alike, far means nothing\n"
+        f"of every token's {NEAREST} nearest in {dimensions} dimensions {kept:.0f} % are its nearest here"
+    )
+    return Layout(places, title, None)

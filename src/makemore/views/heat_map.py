@@ -11,6 +11,7 @@ from torch import Tensor
 from makemore.config.status import Status
 from makemore.data.vocabulary import Vocabulary
 from makemore.models.base import evaluating
+from makemore.views import style
 from makemore.views.show import show
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class HeatMap(L.Callback):
         show(trainer, pl_module, "bigram", draw(pairs.cpu(), pl_module.vocabulary))
 
 
+@style.styled
 def draw(pairs: Tensor, vocabulary: Vocabulary) -> Figure:
     """A row for each token, a column for the next one. (vocabulary, vocabulary) integer counts, or probabilities"""
     if pairs.is_floating_point():
@@ -48,14 +50,16 @@ def draw(pairs: Tensor, vocabulary: Vocabulary) -> Figure:
     axes = figure.add_subplot()
     shades = pairs.double().sqrt().numpy()  # the square root tells small numbers from none
     axes.imshow(shades, cmap="Blues")
-    dark = 0.6 * shades.max()
+    dark = 0.55 * shades.max()
     for i, first in enumerate(labels):
         for j, second in enumerate(labels):
-            color = "white" if shades[i, j] > dark else "0.2"
-            axes.text(j, i, first + second, ha="center", va="bottom", color=color, fontsize=8, parse_math=False)
-            axes.text(j, i, texts[i][j], ha="center", va="top", color=color, fontsize=7)
+            color = "white" if shades[i, j] > dark else style.TEXT
+            axes.text(j, i, first + second, ha="center", va="bottom", color=color, fontsize=10, parse_math=False)
+            axes.text(j, i, texts[i][j], ha="center", va="top", color=color, fontsize=9)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(length=0, labeltop=True)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
     axes.set(title=title, xlabel=f"next {vocabulary.level}", ylabel=str(vocabulary.level))
     return figure

@@ -1,7 +1,7 @@
 """loss.png: the loss against the optimizer step, of every minibatch and of dev."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as L
@@ -38,26 +38,52 @@ class Loss(View):
             show(trainer, pl_module, "loss", figure)
 
 
+@style.styled
 def draw(losses: Tensor, dev_losses: Mapping[int, float], level: Level = Level.char) -> Figure:
-    """log10 of the loss against the step. Losses are nats per token: (steps,) of minibatches; of dev by steps taken."""
-    values = losses.double().log10().numpy()  # (steps,)
+    """The loss against the step. Losses are nats per token: (steps,) of minibatches; of dev by steps taken."""
+    values = losses.double().numpy()  # (steps,)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    steps, width = np.arange(1, len(values) + 1), 0.4 if len(values) > 2000 else 1.2
-    axes.plot(steps, values, color=style.LIGHT_BLUE, linewidth=width, label="minibatch", rasterized=True)
+    style.set_logarithmic(axes, "y")
     # The lecture averages 1,000 steps of its 200,000; shorter runs in proportion.
-    size = min(1000, len(values) // 50)
-    if size > 1:
-        axes.plot(*average(values, size), color=style.BLUE, linewidth=1.5, label=f"mean of {size:,} steps")
+    size = max(1, min(1000, len(values) // 50))
+    middles, means = average(values, size)
+    low, high = means, means
+    if size == 1:
+        axes.plot(middles, means, style.choose_line(len(means)), color=style.BLUE, linewidth=1, label="minibatch")
+    else:
+        pieces = np.split(values, range(size, len(values), size))
+        low, high = np.array([np.percentile(piece, (10, 90)) for piece in pieces]).T
+        axes.fill_between(middles, low, high, color=style.LIGHT_BLUE, alpha=0.45, lw=0, label="80 % of minibatches")
+        axes.plot(middles, means, color=style.BLUE, linewidth=1.8, label=f"mean of {size:,} steps")
     dev = {at: loss for at, loss in dev_losses.items() if math.isfinite(loss) and loss > 0}
+    title = "loss by step"
     if dev:
-        axes.plot(list(dev), np.log10(list(dev.values())), "o-", color=style.ORANGE, ms=4, linewidth=0.8, label="dev")
-        axes.set_title(f"loss by step; dev {dev[max(dev)]:.4f} nats per {level} at the end")
-    axes.set_ylabel(f"log10 loss (nats per {level})")
+        line = "o-" if len(dev) > 2 else "o"
+        axes.plot(list(dev), list(dev.values()), line, color=style.ORANGE, ms=5, linewidth=1, label="dev")
+        title += f"; dev {dev[max(dev)]:.4f} nats per {level} at the end"
+    bottom, top = limit(low, high, list(dev.values()))
+    if np.isfinite(values[0]) and values[0] > top:
+        title += f"\nat the first step {values[0]:.3g}, above this axis"
+    axes.set(title=title, ylim=(bottom, top), ylabel=f"loss (nats per {level})")
     style.label_steps(axes)
-    for handle in axes.legend(loc="upper right").get_lines():
-        handle.set_linewidth(2)
+    style.add_legend(figure, axes)
     return figure
+
+
+def limit(low: Values, high: Values, dev: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis for losses of minibatches, from `low` to `high`, and of dev, but for the fall at the start.
+
+    What follows that fall is so much smaller that nothing in it could be told apart.
+    """
+    settled = min(len(high) - 1, max(1, len(high) // 50))
+    shown = np.array([*low[settled:], *high[settled:], *dev])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if len(shown) == 0:
+        return 0.1, 10
+    bottom, top = float(shown.min()), float(shown.max())
+    margin = max(1.02, (top / bottom) ** 0.06)
+    return bottom / margin, top * margin
 
 
 def average(values: Values, size: int) -> tuple[Values, Values]:

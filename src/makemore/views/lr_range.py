@@ -141,24 +141,25 @@ def round_rate(rate: float) -> str:
     return f"{float(f'{rate:.2g}'):g}"
 
 
+@style.styled
 def draw(curve: Curve) -> Figure:
-    """The losses against the exponent of the rate, their average, and the suggestion."""
+    """The losses against the rate, their average, and the suggestion."""
     known = len(curve.smoothed)
-    exponents, losses = np.log10(curve.rates[:known]), curve.losses[:known]
+    rates, losses = curve.rates[:known], curve.losses[:known]
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
     line = style.choose_line(known)
-    axes.plot(exponents, losses, line, color=style.LIGHT_BLUE, linewidth=0.6, label="minibatch", rasterized=True)
-    axes.plot(exponents, curve.smoothed, color=style.BLUE, linewidth=1.8, label="average of nearby steps")
+    axes.plot(rates, losses, line, color=style.LIGHT_BLUE, linewidth=0.6, label="minibatch", rasterized=True)
+    axes.plot(rates, curve.smoothed, color=style.BLUE, linewidth=1.8, label="average of nearby steps")
     if curve.suggestion is not None:
         label = f"suggested: {round_rate(curve.suggestion)}"
-        axes.axvline(math.log10(curve.suggestion), color=style.GREEN, linewidth=1.5, label=label)
+        axes.axvline(curve.suggestion, color=style.GREEN, linewidth=1.5, label=label)
     if known > 0:
+        style.set_logarithmic(axes, "x")
         # Losses above all on the way down would press the valley flat.
         top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()
         axes.set_ylim(losses.min() - 0.1, top + 0.1)
-    axes.set_title(textwrap.fill(curve.verdict, 88), fontsize=11)
-    axes.set(xlabel="log10 of the learning rate, one step each", ylabel="loss (nats per token)")
-    axes.grid(alpha=0.3)
+    axes.set_title(textwrap.fill(curve.verdict, 78))
+    axes.set(xlabel="learning rate, one step each", ylabel="loss (nats per token)")
     style.add_legend(figure, axes)
     return figure

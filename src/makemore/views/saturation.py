@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SATURATED = 0.97  # beyond it the slope of tanh, 1 - h^2, is below 0.06
 EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, few enough to draw each as a row
+DEAD = "dead: saturated for every example"
 
 Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
 
@@ -81,6 +82,7 @@ def summarize(flat: Tensor) -> str:
     return f"{100 * flat.double().mean():.0f} % saturated, {flat.all(0).sum():,} of {flat.shape[1]:,} units dead"
 
 
+@style.styled
 def draw(looks: Mapping[str, Layers]) -> Figure:
     """A column for each look; for each layer a picture of its units and examples, and a histogram of its units."""
     layers = len(next(iter(looks.values())))
@@ -90,12 +92,15 @@ def draw(looks: Mapping[str, Layers]) -> Figure:
     for column, (when, look) in enumerate(looks.items()):
         for row, (name, flat) in enumerate(look.items()):
             where = when if layers == 1 else f"{name}, {when}"
-            draw_units(grid[2 * row, column], flat, f"{where}: {summarize(flat)}")
+            draw_units(grid[2 * row, column], flat, f"{where}:\n{summarize(flat)}")
             draw_histogram(grid[2 * row + 1, column], flat)
     for row in range(layers):
         grid[2 * row, 0].set_ylabel("example")
         grid[2 * row + 1, 0].set_ylabel("hidden units")
-    style.add_legend(figure, grid[1, 0])
+    for axes in grid[1::2].flat:
+        if DEAD in axes.get_legend_handles_labels()[1]:
+            style.add_legend(figure, axes)
+            break
     return figure
 
 
@@ -107,6 +112,7 @@ def draw_units(axes: Axes, flat: Tensor, title: str) -> None:
     marks = axes.plot(dead, [1.015] * len(dead), "v", color=style.ORANGE, ms=size, transform=above, clip_on=False)
     marks[0].set_in_layout(False)
     axes.set_title(title, pad=12)
+    axes.grid(False)
     axes.set_xlabel("hidden unit")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     for axis in (axes.xaxis, axes.yaxis):
@@ -116,13 +122,14 @@ def draw_units(axes: Axes, flat: Tensor, title: str) -> None:
 def draw_histogram(axes: Axes, flat: Tensor) -> None:
     """How many units are saturated for which share of the examples. (examples, units) bool"""
     shares, dead = flat.double().mean(0).numpy(), flat.all(0).numpy()  # (units,)
+    groups = {"alive": (shares[~dead], style.LIGHT_BLUE), DEAD: (shares[dead], style.ORANGE)}
+    names = [name for name, (units, _) in groups.items() if len(units)]
     axes.hist(
-        [shares[~dead], shares[dead]],
+        [groups[name][0] for name in names],
         bins=list(np.linspace(0, 1, 21)),
         stacked=True,
-        color=[style.LIGHT_BLUE, style.ORANGE],
-        label=["alive", "dead: saturated for every example"],
+        color=[groups[name][1] for name in names],
+        label=names,
     )
     axes.set_xlabel("share of the examples that saturate a unit")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)

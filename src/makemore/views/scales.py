@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -100,6 +99,7 @@ def rms(values: Tensor) -> float:
     return size if 0 < size < math.inf else math.nan
 
 
+@style.styled
 def draw(
     steps: Sequence[int], weight_sizes: Sizes, gradient_sizes: Sizes, weights: Tensors, gradients: Tensors
 ) -> Figure:
@@ -115,8 +115,9 @@ def draw(
     for axes, title, sizes in ((left, "weights and biases", weight_sizes), (right, "their gradients", gradient_sizes)):
         for name, values in sizes.items():
             line = style.choose_line(len(steps))
-            axes.plot(steps, np.log10(values), line, color=colors[name], linewidth=1.2, label=name)
-        axes.set(title=f"size of {title}", ylabel="log10 of the root mean square")
+            axes.plot(steps, values, line, color=colors[name], linewidth=1.2, label=name)
+        axes.set(title=f"size of {title}", ylabel="root mean square")
+        style.set_logarithmic(axes, "y")
         style.label_steps(axes)
     style.add_legend(figure, axes)
     grid = below.subplots(rows, columns, squeeze=False)
@@ -133,7 +134,7 @@ def draw(
 
 def draw_histogram(axes: Axes, tensor: Tensor, color: str, title: str) -> None:
     """How often each value occurs among a tensor's finite entries."""
-    axes.set_title(title, fontsize=10 if len(title) < LONG_TITLE else 7)
+    axes.set_title(title, fontsize=11 if len(title) < LONG_TITLE else 9)
     entries = tensor[tensor.isfinite()].double().numpy()
     if len(entries) == 0:
         axes.text(0.5, 0.5, "not numbers", ha="center", transform=axes.transAxes)
@@ -144,4 +145,3 @@ def draw_histogram(axes: Axes, tensor: Tensor, color: str, title: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.grid(alpha=0.3)

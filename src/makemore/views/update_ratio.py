@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -73,15 +74,18 @@ def log10_ratio(before: Tensor, after: Tensor) -> float:
     return math.log10(ratio) if 0 < ratio < math.inf else math.nan
 
 
+@style.styled
 def draw(steps: Sequence[int], ratios: Mapping[str, Sequence[float]]) -> Figure:
-    """A curve for each parameter: log10 of std(update) / std(weights), against the steps taken."""
+    """A curve for each parameter: std(update) / std(weights), whose log10 are given, against the steps taken."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
+    line = style.choose_line(len(steps))
     for color, (name, values) in zip(style.color_parameters(ratios), ratios.items(), strict=True):
-        axes.plot(steps, values, style.choose_line(len(steps)), color=color, linewidth=0.9, label=name)
-    axes.axhline(-3, color="black", linestyle="--", linewidth=1.2, label="a thousandth: about right")
+        axes.plot(steps, 10.0 ** np.array(values), line, color=color, linewidth=0.9, label=name)
+    axes.axhline(1e-3, color=style.TEXT, linestyle="--", linewidth=1.2, label="0.001: about right")
+    style.set_logarithmic(axes, "y")
     axes.set(title="how far one step moves the weights, against their own size")
-    axes.set_ylabel("log10 of std(update) / std(weights)")
+    axes.set_ylabel("std(update) / std(weights)")
     style.label_steps(axes)
     style.add_legend(figure, axes)
     return figure

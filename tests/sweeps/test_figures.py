@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from makemore.config.status import Status
 from makemore.sweeps import figures
 from makemore.sweeps.table import Run
+from makemore.views import style
 
 GRID = (("0.01", "0.1"), ("5", "9"))
 
@@ -50,6 +51,44 @@ def test_categories_are_points_that_no_line_joins() -> None:
     assert lines(figure)["a run"] == [[2, 2.1], [0, 2.0], [1, 2.2]]
     (best,) = (line for line in axes.lines if str(line.get_label()).startswith("best"))
     assert best.get_linestyle() == "None"
+
+
+def search(count: int) -> list[Run]:
+    """Random trials, from the best to the worst: a rate is never drawn twice, a size often."""
+    rows = [{"schedule.lr": str(0.01 + n / 1000), "model.hidden": str(50 + 50 * (n % 3))} for n in range(count)]
+    return [Run(row, Status.finished, dev=2 + number / 10) for number, row in enumerate(rows)]
+
+
+def test_no_line_joins_the_trials_of_a_search() -> None:
+    figure = figures.draw_keys(search(9), ["schedule.lr", "model.hidden"])
+    assert "best setting" not in lines(figure, 0)
+    (best,) = (line for line in figure.axes[1].lines if str(line.get_label()).startswith("best"))
+    assert best.get_linestyle() == "None"
+    assert np.asarray(best.get_xydata()).tolist() == [[50, 2], [100, 2.1], [150, 2.2]]
+    joined = [line for line in figures.draw_keys(grid(1), ["schedule.lr"]).axes[0].lines if line.get_linestyle() == "-"]
+    assert [str(line.get_label()) for line in joined] == ["best setting"]
+
+
+def test_all_pairs_of_keys_are_drawn_with_one_scale_that_fits_what_is_seen() -> None:
+    keys = ["a", "b", "c", "d"]
+    rows = list(itertools.product("12", repeat=4))
+    runs = [Run(dict(zip(keys, row, strict=True)), Status.finished, dev=2 + n / 10) for n, row in enumerate(rows)]
+    figure = figures.draw_pairs(runs, list(itertools.combinations(keys, 2)))
+    dots = [axes.collections[0] for axes in figure.axes[:-1] if axes.get_visible()]
+    assert len(dots) == 6
+    seen = np.concatenate([np.asarray(each.get_array()) for each in dots])
+    assert len(seen) == 6 * 4  # a dot for each place, and none below another
+    assert {each.get_clim() for each in dots} == {(seen.min(), seen.max())}
+    assert seen.max() < max(run.dev for run in runs)
+
+
+def test_keys_that_are_too_many_are_named_as_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "MOST_KEYS", 2)
+    titles: list[str] = []
+    monkeypatch.setattr(style, "save", lambda figure, _: titles.append(figure.get_suptitle()))
+    runs = [Run(dict.fromkeys("abc", str(n)), Status.finished, dev=2 + n) for n in range(3)]
+    figures.draw(tmp_path, runs)
+    assert len(titles) == 2 and all("2 of 3 keys" in title for title in titles)
 
 
 def test_seeds_are_named_only_if_there_are_several() -> None:

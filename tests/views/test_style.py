@@ -1,8 +1,11 @@
+import itertools
+import math
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
@@ -36,3 +39,40 @@ def test_the_lectures_parameters_have_colours_of_their_own_and_others_differ() -
     colors = style.color_parameters(["C", *others, "W2"])
     assert (colors[0], colors[-1]) == tuple(style.color_parameters(["C", "W2"]))
     assert len(set(colors)) == 17
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "some"),
+    [
+        (1.9, 6, {2, 2.5, 3, 5}),
+        (2.08, 2.32, {2.1, 2.2, 2.3}),
+        (0.001, 1, {0.001, 0.01, 0.1, 1}),
+        (1e-9, 1e9, {1, 100, 1e8}),
+    ],
+)
+def test_a_logarithmic_axis_has_round_numbers_that_stand_apart(low: float, high: float, some: set[float]) -> None:
+    ticks = sorted(style.RoundNumbers(0.075).tick_values(low, high))
+    assert some <= {float(f"{tick:.6g}") for tick in ticks}
+    inside = [tick for tick in ticks if low <= tick <= high]
+    assert 3 <= len(inside) <= 14
+    gaps = [math.log(b / a) for a, b in itertools.pairwise(inside)]
+    assert min(gaps) >= 0.07 * math.log(high / low)
+
+
+def test_other_figures_of_the_process_keep_their_style() -> None:
+    before = dict(matplotlib.rcParams)
+    inside = style.styled(lambda: dict(matplotlib.rcParams))()
+    assert dict(matplotlib.rcParams) == before != inside
+
+
+def test_a_figure_is_written_in_the_format_of_its_suffix_the_same_every_time(tmp_path: Path) -> None:
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for suffix, begin in begins.items():
+        files = []
+        for name in ("one", "two"):
+            figure = Figure()
+            figure.add_subplot().plot([1, 2])
+            style.save(figure, tmp_path / f"{name}.{suffix}")
+            files.append((tmp_path / f"{name}.{suffix}").read_bytes())
+        assert files[0].startswith(begin)
+        assert files[0] == files[1]

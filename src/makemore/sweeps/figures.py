@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from makemore.sweeps.table import Run, group_by_setting, is_number, list_varied_keys, mean_dev
-from makemore.views.style import BLUE, GREY, ORANGE, save
+from makemore.views import style
+from makemore.views.style import BLUE, GREY, ORANGE
 
-# Keys and pairs of keys that are drawn, in the order in which they were typed.
-MOST_KEYS, MOST_PAIRS = 9, 6
-# Values of a key up to which the best of each is drawn; a search has one run for most.
+# Keys that are drawn, in the order in which they were typed.
+MOST_KEYS = 9
+# Values of a key up to which the best of each is drawn.
 MOST_VALUES = 12
+# Values of a key that its axis can name, if they are this share of it apart.
+MOST_TICKS, APART = 6, 0.09
 # Letters of a category, and of all together that fit side by side below an axis.
-LONGEST_NAME, LONGEST_ROW = 18, 36
+LONGEST_NAME, LONGEST_ROW = 18, 30
 # From this ratio of its largest value to its smallest on, a key has a logarithmic axis.
 WIDE = 8
 # How far above the best a loss is drawn, in times the distance of the middle one.
@@ -28,18 +32,21 @@ FAR = 6
 
 
 def draw(folder: Path, runs: Sequence[Run]) -> list[str]:
-    """Writes the figures of runs that finished with a dev loss; returns their names."""
-    keys = [key for key in list_varied_keys(runs) if key != "seed"]
+    """Writes the figures of runs that finished with a dev loss, in the format of the first; returns their names."""
+    varied = [key for key in list_varied_keys(runs) if key != "seed"]
+    keys = varied[:MOST_KEYS]
+    note = f"; the first {len(keys)} of {len(varied)} keys" if len(varied) > len(keys) else ""
     figures: dict[str, Figure] = {}
     if keys:
-        figures["sweep_keys.png"] = draw_keys(runs, keys[:MOST_KEYS])
+        figures["sweep_keys"] = draw_keys(runs, keys, note)
     if len(keys) > 1:
-        figures["sweep_pairs.png"] = draw_pairs(runs, list(itertools.combinations(keys, 2))[:MOST_PAIRS])
+        figures["sweep_pairs"] = draw_pairs(runs, list(itertools.combinations(keys, 2)), note)
     if whole := [run for run in runs if math.isfinite(run.train) and math.isfinite(run.last_dev)]:
-        figures["sweep_fit.png"] = draw_fit(whole)
+        figures["sweep_fit"] = draw_fit(whole)
+    suffix = "." + runs[0].overrides.get("figures", "png")
     for name, figure in figures.items():
-        save(figure, folder / name)
-    return list(figures)
+        style.save(figure, folder / (name + suffix))
+    return [name + suffix for name in figures]
 
 
 def average_seeds(runs: Sequence[Run]) -> list[Run]:
@@ -47,55 +54,79 @@ def average_seeds(runs: Sequence[Run]) -> list[Run]:
     return [dataclasses.replace(group[0], dev=mean_dev(group)) for group in group_by_setting(runs)]
 
 
-def draw_keys(runs: Sequence[Run], keys: Sequence[str]) -> Figure:
-    """The dev loss against each key: every run, and the best setting of each value."""
+@style.styled
+def draw_keys(runs: Sequence[Run], keys: Sequence[str], note: str = "") -> Figure:
+    """The dev loss against each key: every run, and the best setting of each value that several settings have."""
     settings = average_seeds(runs)
     averaged = "" if len(settings) == len(runs) else ", seeds averaged"
     losses = [run.dev for run in runs]
     low, high = _limit(losses)
-    figure, grid = _make_grid(len(keys), sharey=True)
+    figure, grid = _make_grid(len(keys))
     for axes, key in zip(grid, keys, strict=True):
         axes.plot(_place(axes, "x", key, runs), losses, "o", color=BLUE, alpha=0.55, mew=0, label="a run")
         best: dict[float, float] = {}
         for x, run in zip(_place(axes, "x", key, settings), settings, strict=True):
             if run.dev <= high:
                 best.setdefault(x, run.dev)  # the first is the best
-        if len(best) <= MOST_VALUES:
-            style = "-" if _are_numbers(key, runs) else "_"  # nothing lies between two categories
-            line = zip(*sorted(best.items()), strict=True)
-            axes.plot(*line, style, color=ORANGE, markersize=24, mew=2, label=f"best setting{averaged}")
-        axes.grid(alpha=0.3)
+        crossed = _is_crossed(key, settings)
+        if len(best) <= MOST_VALUES and (crossed or 2 * len(best) <= len(settings)):
+            # Nothing lies between two categories; in a search, the best of two values differ in their other keys too.
+            line = "-" if crossed and _are_numbers(key, runs) else "_"
+            points = zip(*sorted(best.items()), strict=True)
+            axes.plot(*points, line, color=ORANGE, markersize=24, mew=2, label=f"best setting{averaged}")
     grid[0].set_ylim(low, high)
-    # From the axes with most of them: a key with many values has no best.
+    # From the axes with most of them: not every key has a best.
     handles = max((axes.get_legend_handles_labels() for axes in grid), key=lambda both: len(both[0]))
     figure.legend(*handles, loc="outside lower center", ncols=2)
-    figure.supylabel("best dev loss (nats per token)")
+    figure.supylabel("best dev loss (nats per token)", size=12)
     above = sum(loss > high for loss in losses)
-    figure.suptitle(f"{len(runs)} runs: dev loss by key" + (f"; {above} far above" if above else ""))
+    left_out = f"; {above} far above {'is' if above == 1 else 'are'} left out" if above else ""
+    figure.suptitle(f"{len(runs)} runs: dev loss by key{left_out}{note}")
     return figure
 
 
-def draw_pairs(runs: Sequence[Run], pairs: Sequence[tuple[str, str]]) -> Figure:
-    """The dev loss as colour over two keys at a time; where settings coincide, the best lies on top."""
-    settings = average_seeds(runs)[::-1]
-    losses = [run.dev for run in settings]
-    low, high = _limit(losses, margin=0)
-    figure, grid = _make_grid(len(pairs))
-    for axes, (x_key, y_key) in zip(grid, pairs, strict=True):
-        x, y = _place(axes, "x", x_key, settings), _place(axes, "y", y_key, settings)
-        drawn: Any = axes.scatter(x, y, c=losses, vmin=low, vmax=high, cmap="viridis", s=90, edgecolors="white")
-        axes.margins(0.12)
-    figure.colorbar(drawn, ax=grid, label="best dev loss", shrink=0.9)
+@style.styled
+def draw_pairs(runs: Sequence[Run], pairs: Sequence[tuple[str, str]], note: str = "") -> Figure:
+    """The dev loss as colour over two keys at a time; where settings coincide, the best is shown.
+
+    Each column has a key, and each row another: `pairs` names them as (column, row).
+    """
+    columns, rows = (list(dict.fromkeys(keys)) for keys in zip(*pairs, strict=True))
+    settings = average_seeds(runs)
+    figure = Figure(figsize=(max(6, 1.8 + 2.6 * len(columns)), 1.2 + 2.4 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex="col", sharey="row")
+    for axes in grid.flat:
+        axes.set_visible(False)
+    cells: dict[tuple[str, str], dict[tuple[float, float], float]] = {}
+    drawn = list[Axes]()
+    for x_key, y_key in pairs:
+        axes = grid[rows.index(y_key), columns.index(x_key)]
+        axes.set_visible(True)
+        drawn.append(axes)
+        places = zip(_place(axes, "x", x_key, settings), _place(axes, "y", y_key, settings), strict=True)
+        best = cells[x_key, y_key] = {}
+        for place, run in zip(places, settings, strict=True):
+            best.setdefault(place, run.dev)  # the first is the best
+        axes.label_outer()
+        axes.margins(0.15)
+    low, high = _limit([loss for best in cells.values() for loss in best.values()], margin=0)
+    for axes, best in zip(drawn, cells.values(), strict=True):
+        x, y = zip(*best, strict=True)
+        dots: Any = axes.scatter(x, y, c=list(best.values()), vmin=low, vmax=high, cmap="viridis", s=110, ec="white")
+        axes.plot(x[0], y[0], "o", ms=15, fillstyle="none", color=ORANGE, mew=1.8, label="the best")
+    figure.colorbar(dots, ax=grid, label="best dev loss", shrink=0.7, aspect=30)
+    style.add_legend(figure, drawn[0])
     averaged = "" if len(settings) == len(runs) else ", seeds averaged"
-    figure.suptitle(f"{len(runs)} runs: dev loss by two keys, the best on top{averaged}")
+    figure.suptitle(f"{len(runs)} runs: lowest dev loss by two keys{averaged}{note}")
     return figure
 
 
+@style.styled
 def draw_fit(runs: Sequence[Run]) -> Figure:
-    """Train loss against dev loss, both of the last weights: equal on the line, and below it a run overfits."""
+    """Train loss against dev loss, both of the last weights."""
     best = min(runs, key=lambda run: run.last_dev)
     low, high = _limit([loss for run in runs for loss in (run.last_dev, run.train)])
-    figure = Figure(figsize=(6.6, 6), layout="constrained")
+    figure = Figure(figsize=(6.4, 6.8), layout="constrained")
     axes = figure.add_subplot()
     axes.plot((low, high), (low, high), "-", color=GREY, linewidth=1, label="train and dev are equal")
     dots = [run.last_dev for run in runs], [run.train for run in runs]
@@ -103,17 +134,16 @@ def draw_fit(runs: Sequence[Run]) -> Figure:
     axes.plot(best.last_dev, best.train, "o", color=ORANGE, label="the lowest dev loss")
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(xlabel="dev loss at the end", ylabel="train loss at the end")
-    axes.set_title(f"{len(runs)} runs: below the line they overfit")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    axes.set_title(f"{len(runs)} runs: the further below the line,\nthe larger the gap between train and dev")
+    style.add_legend(figure, axes)
     return figure
 
 
-def _make_grid(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def _make_grid(count: int) -> tuple[Figure, list[Axes]]:
     columns = min(3, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.6 * rows + 0.5), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=sharey, squeeze=False).flatten().tolist()
+    figure = Figure(figsize=(max(5.5, 4 * columns), 3.6 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten().tolist()
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, grid[:count]
@@ -131,6 +161,13 @@ def _are_numbers(key: str, runs: Sequence[Run]) -> bool:
     return all(is_number(run.overrides.get(key, "")) for run in runs)
 
 
+def _is_crossed(key: str, settings: Sequence[Run]) -> bool:
+    """Whether most values of a key were tried with most values of the other keys, as in a grid."""
+    others = [other for other in list_varied_keys(settings) if other not in (key, "seed")]
+    rest = {tuple(run.overrides.get(other) for other in others) for run in settings}
+    return 0.6 * len({run.overrides.get(key) for run in settings}) * len(rest) <= len(settings)
+
+
 def _place(axes: Axes, name: Literal["x", "y"], key: str, runs: Sequence[Run]) -> list[float]:
     """Where runs are on the axis of a key, which is set up: numbers to scale, anything else side by side."""
     axis = axes.xaxis if name == "x" else axes.yaxis
@@ -140,15 +177,18 @@ def _place(axes: Axes, name: Literal["x", "y"], key: str, runs: Sequence[Run]) -
         names = sorted(set(values))
         shown = [name if len(name) <= LONGEST_NAME else "..." + name[3 - LONGEST_NAME :] for name in names]
         axis.set_ticks(range(len(names)), shown)
+        axes.set(**{f"{name}lim": (-0.5, len(names) - 0.5)})
         if name == "x" and sum(map(len, shown)) > LONGEST_ROW:
             axis.set_tick_params(rotation=90)
         return [float(names.index(value)) for value in values]
     numbers = list(map(float, values))
-    if 0 < WIDE * min(numbers) <= max(numbers):
-        axes.set(**{f"{name}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(numbers) < 200 * min(numbers) else (1,)))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter("{x:g}")
+    wide = 0 < WIDE * min(numbers) <= max(numbers)
+    if wide:
+        style.set_logarithmic(axes, name, apart=0.2)
     else:
         axis.set_major_locator(MaxNLocator(5, integer=all(number.is_integer() for number in numbers)))
+    different = sorted(set(numbers))
+    gaps = np.diff(np.log(different) if wide else different)
+    if len(different) <= MOST_TICKS and all(gaps >= APART * gaps.sum()):
+        axis.set_ticks(different, [f"{number:g}" for number in different])
     return numbers

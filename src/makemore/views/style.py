@@ -103,7 +103,10 @@ class RoundNumbers(Locator):
     """Marks a logarithmic axis at the roundest numbers that fit, so that short ones have more than powers of ten."""
 
     ROUNDEST_FIRST = (1, 2, 5, 3, 4, 7, 1.5, 2.5, 6, 8, 1.2, 2.2)
-    APART = 0.075  # of the axis
+
+    def __init__(self, apart: float) -> None:
+        """Numbers stand at least `apart` of the axis from each other."""
+        self.apart = apart
 
     def __call__(self) -> list[float]:
         return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]
@@ -114,19 +117,19 @@ class RoundNumbers(Locator):
             return []
         if high < 1.7 * low:  # almost linear
             return [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
-        apart, ticks = self.APART * math.log(high / low), list[float]()
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        apart, ticks = self.apart * math.log(high / low), list[float]()
+        decades = sorted(range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1), key=abs)  # 1 comes first
         for number in (float(f"{digit}e{decade}") for digit in self.ROUNDEST_FIRST for decade in decades):
             if low <= number <= high and all(abs(math.log(number / tick)) >= apart for tick in ticks):
                 ticks.append(number)
         return ticks
 
 
-def set_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
+def set_logarithmic(axes: Axes, name: Literal["x", "y"], apart: float = 0.075) -> None:
     """Makes an axis logarithmic, with the numbers themselves on it and not their exponents."""
     axes.set(**{f"{name}scale": "log"})
     axis = axes.xaxis if name == "x" else axes.yaxis
-    axis.set_major_locator(RoundNumbers())
+    axis.set_major_locator(RoundNumbers(apart))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter("{x:g}")
 

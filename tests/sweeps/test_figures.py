@@ -129,6 +129,12 @@ def test_a_run_that_failed_to_learn_does_not_squeeze_the_others() -> None:
     assert lines(figure, 1)["best setting"] == [[5, 2.0]]
 
 
+def test_figures_have_the_format_that_the_runs_ask_for(tmp_path: Path) -> None:
+    runs = [Run({"key": value, "figures": "svg"}, Status.finished, dev=2.0) for value in "12"]
+    assert figures.draw(tmp_path, runs) == ["sweep_keys.svg"]
+    assert (tmp_path / "sweep_keys.svg").read_bytes().startswith(b"<?xml")
+
+
 def test_runs_with_the_same_loss_are_drawn(tmp_path: Path) -> None:
     runs = [Run({"key": value}, Status.finished, dev=2.0, last_dev=2.0, train=2.0) for value in "12"]
     assert figures.draw(tmp_path, runs) == ["sweep_keys.png", "sweep_fit.png"]

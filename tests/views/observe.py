@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from makemore.config.schema import ModelConfig
+from makemore.config.schema import ModelConfig, Picture
 from makemore.config.status import Status
 from makemore.data.minibatches import Batch
 from makemore.data.vocabulary import Vocabulary
@@ -81,6 +81,7 @@ class Observed:
             learning_rates=[],
             status=Status.finished,
             settings={},
+            figures=Picture.png,
         )
 
     def call(self, hook: str, *arguments: Any) -> None:
@@ -124,7 +125,7 @@ class Observed:
 
     @property
     def files(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir() if path.suffix in {".png", ".json", ".txt"}}
+        return {path.name for path in self.folder.iterdir() if path.suffix in {".png", ".svg", ".gif", ".json", ".txt"}}
 
     @property
     def events(self) -> Any:

@@ -33,6 +33,14 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class Picture(Enum):
+    """The format of figures."""
+
+    png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
 class Source(Enum):
     names = "names"
     makemore = "makemore"
@@ -218,6 +226,7 @@ class TrainConfig:
     log_every: int = number(at_least=1)
     distillation: float = number(at_least=0, at_most=1)
     seed: int = number(at_least=0, at_most=LARGEST_SEED)
+    figures: Picture = Picture.png  # with a default, because runs from before this key lack it
     test: bool = MISSING
     resume: str | None = MISSING
     start_from: str | None = MISSING

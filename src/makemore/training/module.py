@@ -41,6 +41,7 @@ class LanguageModule(L.LightningModule):
         self.data = data
         self.vocabulary = data.vocabulary
         self.block_size = model.block_size
+        self.figures = config.figures  # their format
         self.settings = describe_run(config, model.block_size)  # the hyper-parameters, as flat plain values
         self.steps = 1 if config.model.fitted else config.steps  # in the whole run
         self.steps_taken = 0

@@ -23,6 +23,8 @@ FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to spea
 NEAREST = 3  # neighbours that a map should keep
 WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
 
+Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens
+
 
 class Embedding(L.Callback):
     """Draws the embedding table at the end, if the model has one."""
@@ -51,14 +53,15 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     return figure
 
 
-def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[list[PathCollection], list[Text]]:
+def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[Dots, list[Text]]:
     """Draws each token at its place (vocabulary, 2): dots for each kind, and labels, if they are not too many."""
     count = len(vocabulary)
     diameter = max(3.0, 19 * min(1.0, math.sqrt(27 / count)))  # points
-    dots, labels = [], []
+    dots, labels = [], list[Text]()
     for kind, chosen in find_kinds(vocabulary).items():
         x, y = places[chosen].T
-        dots.append(axes.scatter(x, y, s=diameter**2, c=COLORS[kind], label=kind, edgecolors="white", linewidths=0.5))
+        drawn = axes.scatter(x, y, s=diameter**2, c=COLORS[kind], label=kind, edgecolors="white", linewidths=0.5)
+        dots.append((drawn, chosen))
     for i, (x, y) in enumerate(places.tolist() if count <= MOST_LABELS else []):
         label = vocabulary.label(i)
         size = max(2.0, 0.75 * diameter / max(1, 0.45 * len(label)))  # an escape such as \t is written smaller

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from makemore.config.schema import Picture
 from makemore.views import style
 
 
@@ -43,10 +44,12 @@ def writers(trainer: L.Trainer) -> list[SummaryWriter]:
 
 
 def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
-    """Writes a figure into the run's folder as `name.png`, and gives the picture to TensorBoard and W&B."""
-    path = folder(trainer) / f"{name}.png"
+    """Writes a figure into the run's folder as `name.png`, or in another format, and gives a PNG to its loggers."""
+    path = folder(trainer) / f"{name}.{pl_module.figures.value}"
     style.save(figure, path)
-    show_png(trainer, pl_module, name, path.read_bytes())
+    if trainer.loggers:
+        png = path.read_bytes() if pl_module.figures is Picture.png else style.render(figure)
+        show_png(trainer, pl_module, name, png)
 
 
 def show_png(trainer: L.Trainer, pl_module: Any, name: str, png: bytes) -> None:

@@ -1,6 +1,7 @@
 """What all figures share: colours, fonts, axes, legends, and writing a file."""
 
 import functools
+import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "makemore",  # the same figure gives the same file
 }
 # What files say of their making by default: with the date no two would be the same.
-METADATA: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 P = ParamSpec("P")
@@ -75,16 +76,20 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     return draw_in_style
 
 
-@styled
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as its suffix says: .png, .svg or .pdf.
+    """Writes a figure as its suffix says: .png, .svg or .pdf."""
+    with files.replace(path) as beside:
+        beside.write_bytes(render(figure, path.suffix[1:]))
 
-    A character that the font lacks is drawn as a box, without a warning.
-    """
+
+@styled
+def render(figure: Figure, format: str = "png") -> bytes:  # noqa: A002
+    """The file of a figure. A character that the font lacks is drawn as a box, without a warning."""
+    file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
-        with files.replace(path) as beside:
-            figure.savefig(beside, format=path.suffix[1:], metadata=METADATA[path.suffix])
+        figure.savefig(file, format=format, metadata=METADATA[format])
+    return file.getvalue()
 
 
 def color_parameters(names: Iterable[str]) -> list[str]:

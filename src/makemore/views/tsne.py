@@ -15,16 +15,20 @@ STEPS = 1000
 
 def arrange(points: Tensor, start: Tensor) -> Tensor:
     """Where to draw points (N, dimensions), beginning with their projection (N, 2): (N, 2) float64."""
-    near = measure_nearness(points.double())  # (N, N)
-    places = 0.01 * start.double() / start.double().std().clamp(min=1e-12)  # (N, 2)
+    return descend(points.double(), 0.01 * start.double() / start.double().std().clamp(min=1e-12), STEPS)
+
+
+def descend(points: Tensor, places: Tensor, steps: int) -> Tensor:
+    """Moves places (N, 2) by gradient descent with momentum to where points (N, dimensions) should be drawn."""
+    near = measure_nearness(points)  # (N, N)
     velocity, rate = torch.zeros_like(places), max(1, len(points) / 4)
-    for step in range(STEPS):
+    for step in range(steps):
         squares = places.square().sum(1)  # (N,)
         closeness = torch.addmm(1 + squares + squares[:, None], places, places.T, alpha=-2).reciprocal()  # (N, N)
         closeness.fill_diagonal_(0)
         pull = (near - closeness / closeness.sum()) * closeness  # (N, N)
         gradient = 4 * (pull.sum(1, keepdim=True) * places - pull @ places)  # (N, 2)
-        velocity = (0.5 if step < STEPS / 4 else 0.8) * velocity - rate * gradient
+        velocity = (0.5 if step < steps / 4 else 0.8) * velocity - rate * gradient
         places = places + velocity
     return places
 

@@ -1,11 +1,12 @@
 # make train: set up what training needs, and train.   make test: set up the rest, and run every check.
 # make coverage: the tests, and which lines and branches of src/ they do not reach.
 # make notebooks: run the notebooks again, and store what they show.
+# make figures: every picture in docs/, from short runs and from the benchmarks' kept results; about five minutes.
 # make bench: a plain loop, plain Lightning and this project side by side, and every network against a plain loop; ten minutes.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install install-dev train test coverage notebooks bench format clean
+.PHONY: install install-dev train test coverage notebooks figures bench format clean
 
 install: .venv/installed
 install-dev: .venv/installed-dev
@@ -35,6 +36,9 @@ coverage: install-dev
 
 notebooks: install-dev
 	$(BIN)/python -m notebooks.execute
+
+figures: install
+	$(BIN)/python -m benchmarks.figures
 
 bench: install
 	$(BIN)/python -m benchmarks.compare

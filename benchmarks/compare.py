@@ -24,8 +24,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from benchmarks import measuring
 from makemore.files import STATE
+from makemore.views import style
 
 Row = dict[str, float]
 
@@ -88,27 +91,24 @@ def show(table: dict[str, Row], steps: int) -> None:
         )
 
 
+@style.styled
 def draw(table: dict[str, Row], path: Path) -> None:
     """Seconds of training as bars on a logarithmic scale."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 2.4), layout="constrained")
+    figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.add_subplot()
     names = {"makemore": "makemore\n(python train.py)", "speedrun": "makemore\n(experiment=speedrun)"}
     order = ["plain Lightning", "plain loop", "makemore", "speedrun"]
     seconds = [table[system]["fit"] for system in order]
-    colours = ["0.6", "0.6", "tab:blue", "tab:blue"]
+    colours = [style.GREY, style.GREY, style.BLUE, style.BLUE]
     bars = axes.barh([names.get(system, system) for system in order], seconds, color=colours)
     axes.bar_label(bars, [f" {value:,.0f} s" if value >= 10 else f" {value:.1f} s" for value in seconds])
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.set_xlim(0.1, max(seconds) * 3)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    style.set_logarithmic(axes, "x", apart=0.1)
+    axes.set_xlim(min(0.1, min(seconds) / 2), max(seconds) * 3)
+    axes.grid(axis="y", visible=False)
     few = round(table["speedrun"]["steps"])
-    axes.set_xlabel(f"seconds of training for the lecture's 200,000 steps; of the speedrun, for its {few}")
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    axes.set_xlabel(f"seconds of training: 200,000 steps, in the speedrun {few}")
+    style.save(figure, path)
 
 
 def main() -> None:

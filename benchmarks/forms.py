@@ -26,6 +26,7 @@ from makemore.data.windows import Windows
 from makemore.models.mlp.config import Config, Gradients, Init
 from makemore.models.mlp.model import Model
 from makemore.training import execution
+from makemore.views import style
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 5
@@ -129,9 +130,10 @@ def picked(sizes: dict[str, int], cores: int) -> str:
     return ("compiled" if "compiled" in form else "closed") + (", threads" if threads > 1 else "")
 
 
+@style.styled
 def draw(table: dict[str, list[dict[str, Any]]], cores: int, path: Path) -> None:
     """A panel an axis: milliseconds of each form against the size."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(15, 5.4), layout="constrained")
     for axes, axis in zip(figure.subplots(1, len(AXES)), AXES, strict=True):
         rows = table[axis.title]
         for name, label in LABELS.items():
@@ -140,19 +142,16 @@ def draw(table: dict[str, list[dict[str, Any]]], cores: int, path: Path) -> None
                 axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=label.format(cores))
         chosen = [(row[axis.varied], row["ms"][row["picked"]]) for row in rows]
         axes.plot(
-            *zip(*chosen, strict=True), "o", markersize=11, fillstyle="none", color="0.3", label="what auto picks"
+            *zip(*chosen, strict=True), "o", markersize=12, fillstyle="none", color=style.TEXT, label="what auto picks"
         )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_title(axis.title, fontsize=10)
+        style.set_logarithmic(axes, "x")
+        style.set_logarithmic(axes, "y")
+        axes.set_title(axis.title)
         axes.set_xlabel("hidden units" if axis.varied == "hidden" else axis.varied)
-        axes.grid(alpha=0.3)
-        axes.minorticks_off()
         axes.set_xticks(axis.values[::2], [f"{value:,}" for value in axis.values[::2]])
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     figure.axes[0].set_ylabel("one step, ms")
-    figure.axes[0].legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+    style.add_legend(figure, figure.axes[0])
+    style.save(figure, path)
 
 
 def main() -> None:

@@ -22,10 +22,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
 from benchmarks import measuring
 from makemore.files import METRICS
 from makemore.inference.comparison import compare
 from makemore.models import model_file
+from makemore.views import style
 
 PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
@@ -192,8 +195,8 @@ def command(system: System, data: str = "") -> str:
 
 PARTS = ("train", "dev", "test")
 LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
-# The height of a label in the figure, in nats, and how many times as many seconds its width covers.
-LABEL, BESIDE = 0.018, 30
+# The height of a label in the figure, in nats, and the width of its letters, in decades of seconds.
+LABEL, LETTER = 0.02, 0.07
 
 
 def measured(rows: dict[str, Any]) -> list[System]:
@@ -207,10 +210,9 @@ def seconds(system: System, rows: dict[str, Any]) -> float:
     return sum(statistics.fmean(values(name, rows, "fit_seconds")) for name in (system.name, *system.members))
 
 
+@style.styled
 def draw(rows: dict[str, Any], path: Path) -> None:
     """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
-    from matplotlib.figure import Figure
-
     points = [(seconds(s, rows), dev(s, rows), s.name) for s in measured(rows)]
     points.sort(key=lambda point: point[1])
     best, fastest = [], math.inf
@@ -218,25 +220,26 @@ def draw(rows: dict[str, Any], path: Path) -> None:
         if x < fastest:
             best.append((x, y))
             fastest = x
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.step(*zip(*reversed(best), strict=True), where="post", color="0.85", zorder=0)
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color="tab:blue", markersize=5, zorder=5)
-    axes.set_xscale("log")
-    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 60)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    labels = list[tuple[float, float]]()
+    axes.step(*zip(*reversed(best), strict=True), where="post", color=style.LIGHT_GREY, linewidth=2, zorder=0)
+    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=style.BLUE, markersize=6, zorder=5)
+    style.set_logarithmic(axes, "x", apart=0.15)
+    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 100)
+    labels = list[tuple[float, float, float]]()
     for x, y, name in points:
-        # Above the labels of better systems that begin near it.
-        height = max([y, *(below + LABEL for beside, below in labels if max(x / beside, beside / x) < BESIDE)])
-        labels.append((x, height))
-        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         text = f"{name.removesuffix(', Kneser-Ney')}, {y:.3f}"
-        axes.annotate(text, (x, height), (6, 0), textcoords="offset points", fontsize=8, va="center", bbox=white)
+        end = x * 10 ** (LETTER * len(text))
+        # Above the labels of better systems, and the points of worse ones, that it would cover.
+        covered = [other for beside, other, _ in points if x < beside < end and abs(other - y) < 0.7 * LABEL]
+        under = [below for begin, below, other in labels if begin < end and x < other]
+        height = max([y, *(other + 0.7 * LABEL for other in covered), *(below + LABEL for below in under)])
+        labels.append((x, height, end))
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+        axes.annotate(text, (x, height), (6, 0), textcoords="offset points", fontsize=11, va="center", bbox=white)
     axes.set_xlabel(f"seconds of training, logarithmic ({rows['data']})")
     axes.set_ylabel("dev loss, nats per character")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    style.save(figure, path)
 
 
 def main() -> None:

@@ -13,10 +13,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from benchmarks import measuring
 from benchmarks.leaderboard import key, train
 from makemore.data import corpus
 from makemore.data.split import split
+from makemore.views import style
 
 SYSTEMS = {
     "MLP, lecture 2": "",
@@ -51,25 +54,23 @@ def extrapolate(losses: dict[str, float]) -> float:
     return (middle - last) * min(1.0, (middle - last) / (before - middle))
 
 
+@style.styled
 def draw(rows: dict[str, dict[str, float]], path: Path) -> None:
     """Dev loss against train names, logarithmic, with the next doubling extrapolated as a dotted line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.5, 5), layout="constrained")
     axes = figure.add_subplot()
-    for number, (system, losses) in enumerate(rows.items()):
+    for system, losses in rows.items():
         x, y = [int(names) for names in losses], list(losses.values())
-        (line,) = axes.plot(x, y, "o-", color=f"C{number}", markersize=5)
+        (line,) = axes.plot(x, y, "o-", markersize=6)
         axes.plot([x[-1], 2 * x[-1]], [y[-1], y[-1] - extrapolate(losses)], ":", color=line.get_color())
-        axes.annotate(f"{system}, {y[-1]:.3f}", (x[-1], y[-1]), (8, 4), textcoords="offset points", fontsize=9)
+        axes.annotate(f"{system}, {y[-1]:.3f}", (x[-1], y[-1]), (8, 4), textcoords="offset points", fontsize=11)
     axes.set_xscale("log")
     axes.set_xticks(x, [f"{names:,}" for names in x])
     axes.minorticks_off()
     axes.set_xlim(x[0] * 0.9, x[-1] * math.e)
     axes.set_xlabel("names to learn from, logarithmic; dotted: twice as many, extrapolated")
     axes.set_ylabel("dev loss, nats per character")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    style.save(figure, path)
 
 
 def main() -> None:

@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks import measuring
+from makemore.views import style
 
 ROOT = Path(__file__).parent.parent
 START = {"hidden": 200, "block_size": 3, "batch_size": 32, "vocabulary": 27, "documents": 32_000}
@@ -168,11 +170,10 @@ def proportional(axis: str, row: dict[str, Any]) -> float:
     return float(row["batch_size"] * row["hidden"] * (row["block_size"] * 10 + row["vocabulary"]))
 
 
+@style.styled
 def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """A panel an axis: time above, memory below."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    figure = Figure(figsize=(15, 7), layout="constrained")
     panels = figure.subplots(2, len(table), sharex="col")
     for column, (axis, rows) in enumerate(table.items()):
         sizes = [row[axis] for row in rows]
@@ -180,25 +181,22 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
         above, below = panels[0, column], panels[1, column]
         reads = axis == "documents"
         times = [row["reading"] * 1e3 if reads else row["us"] for row in rows]
-        above.plot(sizes, work / work[-1] * times[-1], color="0.8", linewidth=3, zorder=1)
-        above.plot(sizes, times, color="tab:blue", marker="o", zorder=2)
-        above.set_title("reading the text, ms" if reads else "one step, µs", fontsize=10)
+        above.plot(sizes, work / work[-1] * times[-1], color=style.LIGHT_GREY, linewidth=4, zorder=1)
+        above.plot(sizes, times, color=style.BLUE, marker="o", zorder=2)
+        above.set_title("reading the text, ms" if reads else "one step, µs")
         # Whole decades, so that every panel has numbers to read.
         above.set_ylim(10 ** np.floor(np.log10(min(times))), 10 ** np.ceil(np.log10(max(times))))
-        below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color="tab:orange", marker="o")
-        below.set_title("peak memory, MB", fontsize=10)
+        below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color=style.ORANGE, marker="o")
+        below.set_title("peak memory, MB")
         below.set_xlabel(LABELS[axis])
         for axes in (above, below):
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.grid(alpha=0.3)
-            axes.minorticks_off()
+            style.set_logarithmic(axes, "x")
+            style.set_logarithmic(axes, "y", apart=0.12)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         below.set_ylim(1, 5000)
         below.set_xticks(sizes if len(sizes) <= 5 else sizes[::2])
         below.set_xticklabels([short(size) for size in (sizes if len(sizes) <= 5 else sizes[::2])])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    style.save(figure, path)
 
 
 def short(size: int) -> str:
@@ -213,15 +211,11 @@ def main() -> None:
     """Prints a line a point; writes results/scale.json and docs/scale.png."""
     arguments = argparse.ArgumentParser(description="cost against size")
     arguments.add_argument("--axes", nargs="*", choices=AXES, default=list(AXES))
-    arguments.add_argument("--draw", action="store_true", help="draw the kept results again, measure nothing")
     arguments.add_argument("--point", help="measure this point here and print it as JSON")
     arguments.add_argument("--text", type=Path)
     options = arguments.parse_args()
     if options.point:
         print(json.dumps(measure(json.loads(options.point), options.text)))
-        return
-    if options.draw:
-        draw(json.loads((measuring.RESULTS / "scale.json").read_text())["rows"], ROOT / "docs" / "scale.png")
         return
     table: dict[str, list[dict[str, Any]]] = {}
     known: dict[str, dict[str, Any]] = {}

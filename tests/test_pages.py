@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import leaderboard, measuring
+from benchmarks import figures, leaderboard, measuring
 from tests.helpers import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,6 +66,27 @@ def test_the_leaderboards_are_those_of_the_measurements() -> None:
         (leaderboard.README, leaderboard.short_table(rows)),
     ):
         assert f"{leaderboard.BEGIN}\n{table}\n{leaderboard.END}" in read(page)
+
+
+def test_every_picture_is_shown_and_made_by_a_command() -> None:
+    pictures = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".png", ".svg", ".gif")}
+    assert pictures == {*figures.ALL, "hparams.png"}  # a screenshot
+    shown = " ".join(map(read, PAGES))
+    assert all(name in shown for name in pictures)
+    for name, arguments in {**figures.RUNS, **figures.SWEEPS}.items():
+        command = f"python train.py {'-m ' if name in figures.SWEEPS else ''}{arguments}".strip()
+        assert f"`{command}`" in shown, command
+
+
+def test_pictures_of_kept_results_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "DOCS", tmp_path)
+    for name in figures.RESULTS:
+        figures.make(name, tmp_path)
+        with Image.open(tmp_path / name) as made, Image.open(ROOT / "docs" / name) as shown:
+            assert made.size == shown.size
+            # Fonts are drawn alike by all versions of matplotlib, but for single pixels.
+            apart = np.abs(np.asarray(made.convert("L"), dtype=float) - np.asarray(shown.convert("L"), dtype=float))
+            assert (apart > 64).mean() < 0.02
 
 
 def test_the_python_of_the_readme_runs(trained: Path) -> None:

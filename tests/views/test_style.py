@@ -4,12 +4,15 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from makemore.views import style
+from makemore.views import embedding, style
 from tests.helpers import limit_file_size
 
 
@@ -76,3 +79,23 @@ def test_a_figure_is_written_in_the_format_of_its_suffix_the_same_every_time(tmp
             files.append((tmp_path / f"{name}.{suffix}").read_bytes())
         assert files[0].startswith(begin)
         assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("sees", ["deuteranopia", "protanopia"])
+def test_colour_blind_eyes_tell_the_colours_apart(sees: str) -> None:
+    """By the matrices of Machado, Oliveira and Fernandes, 2009, for the strongest deficiency."""
+    matrix = {
+        "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    }[sees]
+    to_xyz = np.array([[0.434, 0.376, 0.190], [0.213, 0.715, 0.072], [0.018, 0.109, 0.873]])  # shares of white
+
+    def appear(color: str) -> np.ndarray[Any, Any]:
+        rgb = np.array(to_rgb(color))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        x, y, z = np.cbrt((to_xyz @ np.array(matrix) @ linear).clip(0.009, 1))
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])  # CIELAB
+
+    for colors in (style.COLORS, style.PARAMETERS.values(), embedding.COLORS.values()):
+        for one, other in itertools.combinations(colors, 2):
+            assert np.linalg.norm(appear(one) - appear(other)) > 12, (one, other)

@@ -10,6 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -18,11 +19,11 @@ from matplotlib.ticker import Locator, MaxNLocator, NullLocator
 from makemore import files
 
 # The strong colours are Okabe and Ito's, which colour-blind eyes tell apart.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#8c8c8c"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c"
 LIGHT_BLUE, LIGHT_ORANGE, LIGHT_GREEN, LIGHT_GREY = "#9ecae1", "#fdae6b", "#8fd8bf", "#d0d0d0"
 TEXT, FRAME, GRID = "#222222", "#777777", "#e3e3e3"
 # For curves and points side by side, in this order.
-COLORS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
+COLORS = (BLUE, ORANGE, GREEN, PURPLE, TEXT)
 # The lecture's parameters; others take colours from a map in their order, so that neighbouring layers are alike.
 PARAMETERS = {"C": BLUE, "W1": ORANGE, "b1": LIGHT_ORANGE, "W2": GREEN, "b2": LIGHT_GREEN}
 # A curve with at most this many points shows each as a dot.
@@ -49,6 +50,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLORS),
     "axes.grid": True,
     "grid.color": GRID,
     "legend.frameon": False,

@@ -70,7 +70,7 @@ def test_the_leaderboards_are_those_of_the_measurements() -> None:
 
 def test_every_picture_is_shown_and_made_by_a_command() -> None:
     pictures = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".png", ".svg", ".gif")}
-    assert pictures == {*figures.ALL, "hparams.png"}  # a screenshot
+    assert pictures == {*figures.ALL, "hparams.png", "explore.png"}  # two screenshots
     shown = " ".join(map(read, PAGES))
     assert all(name in shown for name in pictures)
     for name, arguments in {**figures.RUNS, **figures.SWEEPS}.items():

@@ -109,3 +109,10 @@ def test_a_test_loss_has_its_perplexity_too(train: Train, words: tuple[str, ...]
     *_, test = measure_documents(model_file.load(run.folder), None)
     for name in ("loss", "perplexity", "bits_per_character"):
         assert run.metrics[f"test_{name}"] == pytest.approx(test[name])
+
+
+def test_a_text_of_one_word_trains_and_has_no_map(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("spam spam\n" * 50)
+    run = train_few(train, "data=text", f"data.path={tmp_path / 'text.txt'}", "data.level=word", "callbacks=embedding")
+    assert math.isfinite(run.metrics["dev_loss"])
+    assert not (run.folder / "embedding.png").exists()

@@ -57,7 +57,8 @@ def test_too_many_tokens_are_not_labelled() -> None:
 
 def test_of_many_words_the_most_common_are_drawn() -> None:
     words = ["<unk>", *(f"w{i}" for i in range(600))]
-    figure = embedding.draw_words(torch.randn(602, 5), Vocabulary((".", *words), Level.word))
+    vocabulary = Vocabulary((".", *words), Level.word)
+    figure = embedding.draw_words(torch.randn(602, 5), vocabulary, embedding.find_common(vocabulary))
     points = np.asarray(figure.axes[0].collections[0].get_offsets())
     assert len(points) == embedding.MOST_WORDS
     named = [text.get_text() for text in figure.axes[0].texts]
@@ -66,7 +67,7 @@ def test_of_many_words_the_most_common_are_drawn() -> None:
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(boxes) > 100
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    few = embedding.draw_words(torch.randn(3, 2), Vocabulary((".", "a", "b"), Level.word))
+    few = embedding.draw_words(torch.randn(3, 2), Vocabulary((".", "a", "b"), Level.word), [1, 2])
     assert len(few.axes[0].texts) == 2
 
 

@@ -34,8 +34,10 @@ class Embedding(L.Callback):
         if C is None or not C.isfinite().all():
             return
         C = C.detach().cpu()
-        words = vocabulary.level is Level.word
-        show(trainer, pl_module, "embedding", draw_words(C, vocabulary) if words else draw(C, vocabulary))
+        if vocabulary.level is Level.char:
+            show(trainer, pl_module, "embedding", draw(C, vocabulary))
+        elif len(words := find_common(vocabulary)) > 1:
+            show(trainer, pl_module, "embedding", draw_words(C, vocabulary, words))
 
 
 @style.styled
@@ -77,10 +79,14 @@ def find_kinds(vocabulary: Vocabulary) -> dict[str, list[int]]:
     return {kind: ids for kind, ids in kinds.items() if ids}
 
 
+def find_common(vocabulary: Vocabulary) -> list[int]:
+    """The ids of the most common words."""
+    return [i for i in range(1, len(vocabulary)) if vocabulary.tokens[i] != UNKNOWN][:MOST_WORDS]
+
+
 @style.styled
-def draw_words(C: Tensor, vocabulary: Vocabulary) -> Figure:
-    """The most common words at their places in C (vocabulary, emb_dim), named unless a more common one is there."""
-    words = [i for i in range(1, len(vocabulary)) if vocabulary.tokens[i] != UNKNOWN][:MOST_WORDS]
+def draw_words(C: Tensor, vocabulary: Vocabulary, words: list[int]) -> Figure:
+    """Words, the most common first, at their places in C (vocabulary, emb_dim), named unless one before is there."""
     layout = lay_out(C[words].double())
     places = layout.places  # (words, 2)
     figure = Figure(figsize=(14, 14), layout="constrained")

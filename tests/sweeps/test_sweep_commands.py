@@ -73,7 +73,7 @@ def test_a_sweep_can_stop_at_its_first_failure(script: Script, tmp_path: Path) -
     stopping = "hydra.launcher.stop_at_failure=true"
     done = script("train.py", "-m", *command, stopping, "hydra.launcher.n_jobs=3", *QUIET)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: model.emb_dim=0")
+    assert done.stderr.splitlines()[-1].startswith("error: emb_dim=0")
     statuses = [row["status"] for row in table(tmp_path)]
     assert (statuses.count("failed"), statuses.count("missing"), len(statuses)) == (1, 1, 4)
     assert set(statuses) <= {"failed", "missing", "interrupted", "unfinished"}

@@ -46,7 +46,7 @@ def test_wandb_keeps_points_tags_and_figures_of_each_run_offline(train: Train, f
         run = train("data=text", f"data.path={few_names}", "logger=wandb", *SHORT, "callbacks=loss")
         (written,) = (run.folder / "wandb").glob("offline-run-*/run-*.wandb")
         text = written.read_bytes()
-        assert all(each in text for each in (b"loss/dev", b"result/dev_loss", b"first", run.folder.name.encode()))
+        assert all(each in text for each in (b"loss/dev", b"loss/train_split", b"first", run.folder.name.encode()))
         assert list(written.parent.rglob("*.png"))
 
 
@@ -64,7 +64,7 @@ def test_mlflow_has_all_runs_in_one_file(train: Train, few_names: Path, tmp_path
     assert found.keys() == {run.folder.name for run in runs}
     for run in runs:
         kept = found[run.folder.name]
-        assert kept.metrics["result/dev_loss"] == pytest.approx(run.metrics["dev_loss"])
+        assert kept.metrics["loss/dev"] == pytest.approx(run.metrics["dev_loss"])
         assert (kept.params["hidden"], kept.params["tags"]) == ("5", "first, try")
 
 

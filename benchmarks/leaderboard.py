@@ -154,10 +154,10 @@ def table(rows: dict[str, Any]) -> str:
 def short_table(rows: dict[str, Any]) -> str:
     """Dev and test loss of every system as Markdown; the data, which all commands share, is left out."""
     lines = [
-        [system.name, *cost(system, rows), loss(system, rows, "dev"), loss(system, rows, "test"), command(system)]
+        [system.name, *cost(system, rows), loss(system, rows, "dev"), loss(system, rows, "test"), settings(system)]
         for system in measured(rows)
     ]
-    return markdown(["system", "parameters", "seconds", "dev", "test", "command"], lines)
+    return markdown(["system", "parameters", "seconds", "dev", "test", "`python train.py` with"], lines)
 
 
 def markdown(columns: list[str], lines: list[list[str]]) -> str:
@@ -188,9 +188,13 @@ def format_p(p: float) -> str:
     return "< 1e-9" if p < 1e-9 else f"{p:.1g}"
 
 
-def command(system: System, data: str = "") -> str:
-    members = f"model.members=[{','.join(['RUN'] * len(system.members))}]" if system.members else ""
-    return "`" + " ".join(f"python train.py {system.arguments} {members} {data}".split()) + "`"
+def command(system: System, data: str) -> str:
+    return "`" + " ".join(f"python train.py {settings(system).strip('`')} {data}".split()) + "`"
+
+
+def settings(system: System) -> str:
+    members = f" model.members=[{','.join(['RUN'] * len(system.members))}]" if system.members else ""
+    return f"`{system.arguments}{members}`" if system.arguments else ""
 
 
 PARTS = ("train", "dev", "test")

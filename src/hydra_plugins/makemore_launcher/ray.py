@@ -57,7 +57,6 @@ class RayLauncher(JobLauncher):
             state = Singleton.get_state()
             sent = self._plugin.launch_job_on_ray(self.hydra_context, self.ray.remote, job.nodes, task, state)
             running[sent] = job
-
         try:
             while running:
                 done, _ = ray.wait(list(running), timeout=PATIENCE)

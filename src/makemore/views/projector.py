@@ -21,15 +21,13 @@ from torch import Tensor
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
 from makemore.inference.projection import is_vowel, project
-from makemore.views import style
+from makemore.views.embedding import COLORS
 from makemore.views.show import View, show_png, writers
 
 FOLDER, CONFIG, METADATA = "projector", "projector_config.pbtxt", "metadata.tsv"
 MOST_NUMBERS = 20_000  # of a table that is shown at every evaluation; a larger one takes time and space
 MOST_TOKENS = 60  # in a picture, the most frequent ones
 SIDE, MARGIN, RADIUS = 480, 30, 12  # of a picture and of a token in it, in pixels
-COLORS = {"vowel": style.LIGHT_ORANGE, "boundary": style.LIGHT_GREEN}  # by kind
-OTHERS = style.LIGHT_BLUE
 
 
 class Projector(View):
@@ -54,7 +52,7 @@ class Projector(View):
         shown = self._counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
         self._places = follow(project(C[shown].double())[0], self._places, turn=C.shape[1] > 2)
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
-        colors = [COLORS.get(name_kind(pl_module.vocabulary, i), OTHERS) for i in shown.tolist()]
+        colors = [COLORS.get(name_kind(pl_module.vocabulary, i), COLORS["other"]) for i in shown.tolist()]
         show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, labels, colors))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -6,12 +6,13 @@ trains each system as a process of its own, twice, with data.unique=false and tr
 (the bundled names if none), and mixtures of some of them; writes results/leaderboard.json, the table between the marks
 in docs/results.md, a shorter one in README.md, and docs/quality.png: every system's dev loss against its seconds of
 training, a mixture's with those of its members. It takes hours. `--systems bigram-neural gru -- data=...` trains only
-these, and keeps other rows; `--seeds 1 2 3` trains each with these seeds, too; `--runs FOLDER` keeps the runs, and the
-same command then goes on where it was interrupted; `--table` only writes the tables and the figure again.
+these, and keeps other rows; `--seeds 1 2 3` trains each with these seeds, too, and `--lists all` only on the list with
+repeated names; `--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted; `--table`
+only writes the tables and the figure again.
 
-Losses and seconds are means over the seeds, with the standard deviation. A row's p is a paired test over the dev names
-(`python evaluate.py checkpoint=RUN against=RUN`) of its run against that of the row above. The test split is looked at
-once, by the run whose row it stands in; nothing is chosen by it.
+Losses are means over the seeds, with the standard deviation; seconds are those of the fastest run. A row's p is a
+paired test over the dev names (`python evaluate.py checkpoint=RUN against=RUN`) of its run against that of the row
+above. The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
 import json
@@ -67,6 +68,11 @@ SYSTEMS = [
     System("GRU", "experiment=gru"),
     System("LSTM", "experiment=lstm"),
     System("Transformer", "experiment=transformer"),
+    System(
+        "Transformer, makemore.py's settings",
+        "model=transformer optimizer=adamw optimizer.betas=[0.9,0.99] schedule=constant schedule.lr=0.0005 "
+        "data.batch_size=32 steps=20000",
+    ),
     System("WaveNet, lecture 5", "model=wavenet schedule.drop_at=0.75", published="1.769 / 1.993"),
     System("5-gram, Kneser-Ney", "model=ngram data.block_size=4", published="dev 1.994"),
     System("6-gram, Kneser-Ney", "model=ngram data.block_size=5", published="dev 1.984"),
@@ -76,6 +82,20 @@ SYSTEMS = [
         "mixture of these and WaveNet",
         "model=mixture",
         ("MLPs, distilled and averaged", "WaveNet, lecture 5"),
+    ),
+    System(
+        "mixture of networks of every kind",
+        "model=mixture",
+        (
+            "MLPs, distilled and averaged",
+            "WaveNet, lecture 5",
+            "deep MLP, lecture 3",
+            "RNN",
+            "GRU",
+            "LSTM",
+            "Transformer",
+            "6-gram, Kneser-Ney",
+        ),
     ),
 ]
 
@@ -100,12 +120,14 @@ def name_folder(system: str, which: str, seed: int | str) -> str:
     return f"{key(system)}-{which}-{seed}"
 
 
-def measure(systems: list[System], seeds: list[int], data: list[str], runs: Path, rows: dict[str, Any]) -> None:
+def measure(
+    systems: list[System], seeds: list[int], lists: list[str], data: list[str], runs: Path, rows: dict[str, Any]
+) -> None:
     """Trains systems and fills in their rows, by the list and the seed."""
     for seed in seeds:
-        for which, unique in LISTS.items():
+        for which in lists:
             for system in systems:
-                arguments = [*system.arguments.split(), *data, unique, f"seed={seed}"]
+                arguments = [*system.arguments.split(), *data, LISTS[which], f"seed={seed}"]
                 if system.members:
                     members = ",".join(str(runs / name_folder(name, which, seed)) for name in system.members)
                     arguments.append(f"model.members=[{members}]")
@@ -145,7 +167,7 @@ def table(rows: dict[str, Any]) -> str:
         losses = [loss(system, rows, part, which) for which in LISTS for part in PARTS]
         paired = rows[system.name].get("paired", {})
         p = format_p(paired["p"]) if paired.get("against") == above else ""
-        seeds = str(len(rows[system.name]["all"]))
+        seeds = ", ".join(dict.fromkeys(str(len(rows[system.name][which])) for which in LISTS))
         lines.append([name, *cost(system, rows), *losses, seeds, p, command(system, rows["data"])])
         above = system.name
     return markdown(columns, lines)
@@ -210,8 +232,8 @@ def measured(rows: dict[str, Any]) -> list[System]:
 
 
 def seconds(system: System, rows: dict[str, Any]) -> float:
-    """Seconds of training, those of a mixture's members included."""
-    return sum(statistics.fmean(values(name, rows, "fit_seconds")) for name in (system.name, *system.members))
+    """Seconds of training of the fastest run, which other work delayed least; those of a mixture's members included."""
+    return sum(min(values(name, rows, "fit_seconds")) for name in (system.name, *system.members))
 
 
 @style.styled
@@ -251,6 +273,7 @@ def main() -> None:
     choices = {key(system.name): system for system in SYSTEMS}
     arguments = measuring.table_arguments("every system on the same split", choices, "the data, as train.py takes it")
     arguments.add_argument("--seeds", nargs="+", type=int, default=[2147483647], help="if left out, that of train.py")
+    arguments.add_argument("--lists", nargs="+", choices=list(LISTS), default=list(LISTS), help="both if left out")
     options = arguments.parse_args()
     chosen = [system for name, system in choices.items() if name in options.systems]
     missing = {member for system in chosen for member in system.members} - {system.name for system in chosen}
@@ -258,7 +281,7 @@ def main() -> None:
         arguments.error(f"a mixture needs its members in --systems, too: {' '.join(map(key, sorted(missing)))}")
 
     def measure_all(runs: Path, rows: dict[str, Any]) -> None:
-        measure(chosen, options.seeds, options.settings, runs, rows)
+        measure(chosen, options.seeds, options.lists, options.settings, runs, rows)
         compare_neighbours(runs, rows)
 
     rows = measuring.collect("leaderboard", arguments, options, measure_all, data=measuring.shown(options.settings))

@@ -63,9 +63,10 @@ class Model(LanguageModel):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project to add files to."""
+    """A copy of the project to add files to, with its compiled functions, which take long to compile again."""
+    ignored = shutil.ignore_patterns("*.pyc*", "*.tmp.*", "*.egg-info")
     for name in ("src", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     for name in ("train.py", "sample.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

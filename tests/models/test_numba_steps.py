@@ -1,6 +1,7 @@
 import functools
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -283,14 +284,14 @@ def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp
     if harm == "damaged":
         where = "from makemore.models.mlp import numba_steps; print(numba_steps.descend.stats.cache_path)"
         told = subprocess.run([*command[:2], where], env=environment, capture_output=True, text=True, check=True)
-        folder = Path(told.stdout.strip())
-        assert tmp_path in folder.parents
-        folder.mkdir(parents=True, exist_ok=True)
         compiled.prepare()
         kept = Path(compiled.descend.stats.cache_path)  # type: ignore[attr-defined]
-        for number, path in enumerate(sorted(kept.glob("numba_steps.*.nb?"))):
-            (folder / path.name).write_bytes(path.read_bytes()[: 100 * (number % 2)])
-        assert any(folder.iterdir())
+        folder = shutil.copytree(kept, told.stdout.strip(), ignore=shutil.ignore_patterns("*.pyc*", "*.tmp.*"))
+        assert tmp_path in Path(folder).parents
+        cut = list(Path(folder).glob("numba_steps.descend-*.nb?"))
+        assert cut
+        for path in cut:
+            path.write_bytes(path.read_bytes()[:100])
     else:
         command[-1] = FULL + PREPARE
     assert subprocess.run(command, env=environment, check=False).returncode == 0

@@ -30,7 +30,9 @@ def train_few(train: Train, *settings: str) -> Run:
 
 
 def test_a_run_reports_perplexity_and_bits_per_character(train: Train, words: tuple[str, ...]) -> None:
-    run = train_few(train, *words, *QUIET)
+    run = train_few(train, *words, "callbacks=none")
+    for unit in ("perplexity", "bits_per_character"):
+        assert run.points(f"loss/dev_{unit}")[60] == pytest.approx(run.metrics[f"dev_{unit}"])
     assert run.metrics["dev_perplexity"] == pytest.approx(math.exp(run.metrics["dev_loss"]))
     for name in ("train", "best_dev"):
         assert run.metrics[f"{name}_perplexity"] == pytest.approx(math.exp(run.metrics[f"{name}_loss"]))

@@ -8,11 +8,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from makemore.config.schema import TrainConfig
+from makemore.config.schema import Level, TrainConfig
 from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Batch
 from makemore.inference.evaluation import sum_losses
+from makemore.inference.units import bits_per_character, perplexity
 from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
 from makemore.randomness import GlobalGenerator, Stream, derive_seed
@@ -145,5 +146,10 @@ class LanguageModule(L.LightningModule):
         self.dev_losses[self.steps_taken] = dev_loss
         self.log("dev_loss", dev_loss, logger=False)
         best = min(filter(math.isfinite, self.dev_losses.values()), default=dev_loss)
+        charts = {"loss/dev": dev_loss, "loss/best_dev": best}
+        if self.vocabulary.level is Level.word:
+            charts["loss/dev_perplexity"] = perplexity(dev_loss)
+            characters = self.data.characters[1]
+            charts["loss/dev_bits_per_character"] = bits_per_character(dev_loss, len(self.data.dev), characters)
         for logger in self.loggers:
-            logger.log_metrics({"loss/dev": dev_loss, "loss/best_dev": best}, step=self.steps_taken)
+            logger.log_metrics(charts, step=self.steps_taken)

@@ -302,5 +302,6 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, stat
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs
             raise UserError(f"callbacks: {error}") from error
         raise
-    if module.status is Status.finished and module.steps_taken < module.steps:
+    fitted = module.model.config.fitted
+    if module.status is Status.finished and module.steps_taken < module.steps and not fitted:
         log.info(f"a callback ended the run after {module.steps_taken:,} of {module.steps:,} steps")

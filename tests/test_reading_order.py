@@ -1,6 +1,7 @@
 """The package's docstring lists every module in an order in which it can be read."""
 
 import ast
+import functools
 from pathlib import Path
 
 import makemore
@@ -14,10 +15,11 @@ def list_modules() -> list[str]:
     modules = []
     for line in makemore.__doc__.split("\n\n")[2].splitlines():
         folder, _, names = line.strip().rpartition(": ")
-        modules += [f"{folder}.{name}".lstrip(".") for name in names.split(", ")]
+        modules += [f"{folder}.{name}".lstrip(".") for name in names.split(", ") if " " not in name]
     return modules
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """What a module imports from the package when it is imported itself, without `makemore.`."""
     found = set()
@@ -29,23 +31,35 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def find_modules() -> set[str]:
+    paths = (path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.parts) for path in paths}
+
+
+def locate(module: str) -> Path:
+    return ROOT / f"{module.replace('.', '/')}.py"
+
+
 def is_in_a_model(module: str) -> bool:
     return module.startswith("models.") and module.count(".") == 2
 
 
+def is_a_figure(module: str) -> bool:
+    """Whether a module is a view that no other needs: an idea that can be added or removed alone."""
+    return module.startswith("views.") and not any(module in imports_of(locate(other)) for other in find_modules())
+
+
 def test_every_module_is_listed_once() -> None:
-    there = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in ROOT.rglob("*.py")
-        if path.name != "__init__.py"
-    }
-    listed = list_modules()
-    assert sorted(listed) == sorted(module for module in there if not is_in_a_model(module))
+    local = {module for module in find_modules() if is_in_a_model(module) or is_a_figure(module)}
+    assert sorted([*list_modules(), *local]) == sorted(find_modules())
 
 
 def test_modules_import_only_from_those_above_them() -> None:
     listed = list_modules()
     for place, module in enumerate(listed):
-        path = ROOT / f"{module.replace('.', '/')}.py"
-        for imported in imports_of(path):
+        for imported in imports_of(locate(module)):
             assert is_in_a_model(imported) or imported in listed[:place], f"{module} imports {imported}"
+    above = listed[: max(place for place, module in enumerate(listed) if module.startswith("views.")) + 1]
+    for figure in filter(is_a_figure, find_modules()):
+        for imported in imports_of(locate(figure)):
+            assert is_in_a_model(imported) or imported in above, f"{figure} imports {imported}"

@@ -5,39 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import Vocabulary
 from makemore.views import embedding, style
-from tests.views.observe import VOCABULARY, Counts, Network, Observed
-
-
-def test_two_dimensions_are_drawn_as_they_are() -> None:
-    C = torch.tensor([[0.0, 1.0], [2.0, 3.0], [-1.0, 5.0]])
-    places, title, names = embedding.lay_out(C)
-    assert torch.equal(places, C)
-    assert "PCA" not in title
-    assert names == ("C[:, 0]", "C[:, 1]")
-
-
-def test_more_dimensions_are_a_map_that_says_how_many_neighbours_it_keeps() -> None:
-    generator = torch.Generator().manual_seed(0)
-    C = torch.randn(30, 7, dtype=torch.float64, generator=generator)
-    layout = embedding.lay_out(C)
-    assert torch.equal(layout.places, embedding.lay_out(C).places)
-    assert layout.names is None
-    near = [torch.cdist(each, each).argsort(1)[:, 1:4].tolist() for each in (C, layout.places)]
-    kept = sum(len({*a} & {*b}) for a, b in zip(*near, strict=True)) / 90
-    assert "t-SNE" in layout.title and f"{100 * kept:.0f} %" in layout.title
-
-
-def test_vowels_and_the_boundary_have_their_colours() -> None:
-    kinds = embedding.find_kinds(VOCABULARY)
-    assert kinds["boundary"] == [0]
-    assert {VOCABULARY.tokens[i] for i in kinds["vowel"]} == set("aei")
-    assert sorted(itertools.chain(*kinds.values())) == list(range(len(VOCABULARY)))
-    assert set(embedding.find_kinds(Vocabulary((".", "b")))) == {"other", "boundary"}
+from tests.views.observe import Counts, Network, Observed
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 7])
@@ -50,6 +25,20 @@ def test_every_token_is_labelled(dimensions: int, tmp_path: Path) -> None:
         style.save(figure, tmp_path / "embedding.png")
 
 
+@given(st.integers(4, 30), st.integers(0, 20))
+@settings(deadline=None)
+def test_tokens_are_moved_apart_and_no_others(count: int, seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    places = torch.randn(count // 2, 2, generator=chance, dtype=torch.float64).repeat(2, 1)  # each twice
+    moved = embedding.move_apart(places, 0.01)
+    extent = places.max(0).values - places.min(0).values
+    assert torch.pdist(moved / extent).min() > 0.009
+    assert ((moved - places) / extent).abs().max() < 0.1
+    assert torch.equal(moved, embedding.move_apart(places, 0.01))
+    far = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(embedding.move_apart(far, 0.01), far, atol=1e-5, rtol=0)
+
+
 def test_too_many_tokens_are_not_labelled() -> None:
     vocabulary = Vocabulary((".", *map(chr, range(0x4E00, 0x4E00 + 300))))
     assert not embedding.draw(torch.randn(301, 2), vocabulary).axes[0].texts
@@ -58,7 +47,7 @@ def test_too_many_tokens_are_not_labelled() -> None:
 def test_of_many_words_the_most_common_are_drawn() -> None:
     words = ["<unk>", *(f"w{i}" for i in range(600))]
     vocabulary = Vocabulary((".", *words), Level.word)
-    figure = embedding.draw_words(torch.randn(602, 5), vocabulary, embedding.find_common(vocabulary))
+    figure = embedding.draw_words(torch.randn(602, 2), vocabulary, embedding.find_common(vocabulary))
     points = np.asarray(figure.axes[0].collections[0].get_offsets())
     assert len(points) == embedding.MOST_WORDS
     named = [text.get_text() for text in figure.axes[0].texts]

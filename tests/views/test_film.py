@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from makemore.views import embedding, film
+from makemore.views import film, tokens
 from tests.views.observe import VOCABULARY, Counts, Network, Observed
 
 
@@ -36,7 +36,7 @@ def test_the_film_ends_with_the_picture_of_the_last_table(dimensions: int) -> No
     generator = torch.Generator().manual_seed(0)
     first, last = torch.randn(2, len(VOCABULARY), dimensions, generator=generator)
     places = film.follow({0: first, 10: 0.9 * last + 0.1 * first, 20: last})
-    assert torch.equal(places[20], embedding.lay_out(last.double()).places)
+    assert torch.equal(places[20], tokens.lay_out(last.double()).places)
     moved = [(places[a] - places[b]).norm() for a, b in ((20, 10), (20, 0))]
     assert moved[0] < moved[1]
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from makemore.views import embedding, style
+from makemore.views import style, tokens
 from tests.helpers import limit_file_size
 
 
@@ -96,6 +96,6 @@ def test_colour_blind_eyes_tell_the_colours_apart(sees: str) -> None:
         x, y, z = np.cbrt((to_xyz @ np.array(matrix) @ linear).clip(0.009, 1))
         return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])  # CIELAB
 
-    for colors in (style.COLORS, style.PARAMETERS.values(), embedding.COLORS.values()):
+    for colors in (style.COLORS, style.PARAMETERS.values(), tokens.COLORS.values()):
         for one, other in itertools.combinations(colors, 2):
             assert np.linalg.norm(appear(one) - appear(other)) > 12, (one, other)

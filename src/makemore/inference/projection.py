@@ -13,7 +13,7 @@ def is_vowel(character: str) -> bool:
     return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 
-class Layout(NamedTuple):
+class Placement(NamedTuple):
     """Where to draw tokens, and what that shows."""
 
     places: Tensor  # (tokens, 2)
@@ -21,14 +21,14 @@ class Layout(NamedTuple):
     names: tuple[str, str] | None  # of the axes, if they mean something
 
 
-def project(C: Tensor) -> Layout:
+def project(C: Tensor) -> Placement:
     """The projection of C (tokens, dimensions) to the plane that keeps most of it."""
     tokens, dimensions = C.shape
     if dimensions == 1:
         ids = torch.arange(tokens).to(C)
-        return Layout(torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ("C[:, 0]", "id"))
+        return Placement(torch.stack([C[:, 0], ids], dim=1), "embedding C (its only dimension)", ("C[:, 0]", "id"))
     if dimensions == 2:
-        return Layout(C[:, :2], "embedding C (its own two dimensions)", ("C[:, 0]", "C[:, 1]"))
+        return Placement(C[:, :2], "embedding C (its own two dimensions)", ("C[:, 0]", "C[:, 1]"))
     centred = C - C.mean(dim=0)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     # A singular vector's sign is arbitrary: making its largest entry positive gives the same picture every time.
@@ -36,4 +36,4 @@ def project(C: Tensor) -> Layout:
     shares = 100 * singular.square() / singular.square().sum()
     title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
     names = (f"principal component 1 ({shares[0]:.0f} %)", f"principal component 2 ({shares[1]:.0f} %)")
-    return Layout(centred @ (directions * signs)[:2].T, title, names)
+    return Placement(centred @ (directions * signs)[:2].T, title, names)

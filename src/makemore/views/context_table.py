@@ -4,7 +4,6 @@ A table for contexts of L tokens out of V has V^L rows: 27, 729, 19,683 and so o
 them are ever seen, so the counts say less and less about a new text; this is why lecture 2 turns to a network.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -45,7 +44,7 @@ class ContextTable(L.Callback):
         rows = count(data.train, data.dev, len(pl_module.vocabulary))
         table = list(tqdm(rows, "counting", total=pl_module.block_size, unit=" lengths", leave=False))
         log.info(f"\n{format_table(table)}")
-        text = json.dumps([row._asdict() for row in table], indent=2)
+        text = files.to_json([row._asdict() for row in table])
         files.write_text(folder(trainer) / "context_table.json", text + "\n")
         show(trainer, pl_module, "context_table", draw(table))
 

@@ -1,29 +1,23 @@
 """embedding.png: the tokens at their places in the embedding table."""
 
-import math
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import Layout, is_vowel, project
-from makemore.views import style, tsne
+from makemore.inference.projection import Placement
+from makemore.views import style
 from makemore.views.show import show
+from makemore.views.tokens import MOST_LABELS, choose_diameter, lay_out, mark_tokens
 
-MOST_LABELS = 300  # more would cover each other
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
-COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
-FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
-NEAREST = 3  # neighbours that a map should keep
+SIDE = 460  # of the space between the outermost tokens, in points
 WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
-
-Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens
 
 
 class Embedding(L.Callback):
@@ -46,7 +40,10 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     layout = lay_out(C.double())
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
-    mark_tokens(axes, vocabulary, layout.places)
+    shown = move_apart(layout.places, 0.95 * choose_diameter(vocabulary) / SIDE)
+    for place, moved in zip(layout.places.tolist(), shown.tolist(), strict=True):
+        axes.plot(*zip(place, moved, strict=True), color=style.FRAME, linewidth=1, zorder=0)
+    mark_tokens(axes, vocabulary, shown)
     title = layout.title
     if len(vocabulary) > MOST_LABELS:
         title += f"\n{len(vocabulary):,} tokens are too many to label here; TensorBoard's projector names them"
@@ -55,28 +52,20 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     return figure
 
 
-def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[Dots, list[Text]]:
-    """Draws each token at its place (vocabulary, 2): dots for each kind, and labels, if they are not too many."""
-    count = len(vocabulary)
-    diameter = max(3.0, 19 * min(1.0, math.sqrt(27 / count)))  # points
-    dots, labels = [], list[Text]()
-    for kind, chosen in find_kinds(vocabulary).items():
-        x, y = places[chosen].T
-        drawn = axes.scatter(x, y, s=diameter**2, c=COLORS[kind], label=kind, edgecolors="white", linewidths=0.5)
-        dots.append((drawn, chosen))
-    for i, (x, y) in enumerate(places.tolist() if count <= MOST_LABELS else []):
-        label = vocabulary.label(i)
-        size = max(2.0, 0.75 * diameter / max(1, 0.45 * len(label)))  # an escape such as \t is written smaller
-        labels.append(axes.text(x, y, label, ha="center", va="center", fontsize=size, clip_on=True, parse_math=False))
-    return dots, labels
-
-
-def find_kinds(vocabulary: Vocabulary) -> dict[str, list[int]]:
-    """The ids of the vowels, of other tokens, and of the boundary, so far as there are any."""
-    kinds: dict[str, list[int]] = {"vowel": [], "other": [], "boundary": [0]}
-    for i, token in list(enumerate(vocabulary.tokens))[1:]:
-        kinds["vowel" if is_vowel(token) else "other"].append(i)
-    return {kind: ids for kind, ids in kinds.items() if ids}
+def move_apart(places: Tensor, apart: float) -> Tensor:
+    """Places (tokens, 2), those moved that are nearer to each other than `apart`, a share of the space around them."""
+    least, extent = places.min(0).values, (places.max(0).values - places.min(0).values).clamp(min=1e-12)
+    moved = (places - least) / extent
+    angles = torch.arange(len(places))  # equal places are moved apart, too
+    moved = moved + 1e-6 * torch.stack([angles.cos(), angles.sin()], dim=1)
+    for _ in range(500):
+        away = moved.unsqueeze(1) - moved  # (tokens, tokens, 2), from each other one
+        distances = away.norm(dim=2, keepdim=True).clamp(min=1e-9)
+        pushes = (away / distances * (apart - distances).clamp(min=0)).sum(1) / 2  # (tokens, 2)
+        moved = moved + pushes
+        if pushes.abs().max() < 0.01 * apart:
+            break
+    return least + moved * extent
 
 
 def find_common(vocabulary: Vocabulary) -> list[int]:
@@ -107,25 +96,10 @@ def draw_words(C: Tensor, vocabulary: Vocabulary, words: list[int]) -> Figure:
     return figure
 
 
-def label_axes(axes: Axes, layout: Layout) -> None:
+def label_axes(axes: Axes, layout: Placement) -> None:
     axes.set_title(layout.title)
     axes.margins(0.08)
     if layout.names is None:
         axes.set(xticks=[], yticks=[])
     else:
         axes.set(xlabel=layout.names[0], ylabel=layout.names[1])
-
-
-def lay_out(C: Tensor) -> Layout:
-    """Where to draw each row of C (tokens, dimensions): a map by t-SNE if there are more dimensions than two."""
-    projected = project(C)
-    tokens, dimensions = C.shape
-    if dimensions <= 2 or not FEWEST_MAPPED <= tokens <= MOST_MAPPED:
-        return projected
-    places = tsne.arrange(C, projected.places)
-    kept = 100 * tsne.measure_kept(C, places, NEAREST)
-    title = (
-        f"embedding C: its {dimensions} dimensions by t-SNE; near means alike, far means nothing\n"
-        f"of every token's {NEAREST} nearest in {dimensions} dimensions {kept:.0f} % are its nearest here"
-    )
-    return Layout(places, title, None)

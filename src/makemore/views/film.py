@@ -14,8 +14,8 @@ from torch import Tensor
 from makemore import files
 from makemore.data.vocabulary import Vocabulary
 from makemore.views import style, tsne
-from makemore.views.embedding import MOST_LABELS, lay_out, mark_tokens
 from makemore.views.show import View, folder
+from makemore.views.tokens import MOST_LABELS, lay_out, mark_tokens
 
 FRAMES = 60  # at most, in a run
 FRAME, PAUSE = 100, 3000  # milliseconds that a frame is shown, and the last one

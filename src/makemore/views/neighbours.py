@@ -19,7 +19,7 @@ class Neighbours(L.Callback):
 
     def check(self, config: TrainConfig) -> None:
         """Raises UserError for a number of words that cannot be listed."""
-        if not isinstance(self.n, int) or self.n < 1:
+        if type(self.n) is not int or self.n < 1:
             raise UserError(f"callbacks.neighbours.n={self.n} must be a whole number of at least 1")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

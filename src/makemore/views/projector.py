@@ -21,8 +21,8 @@ from torch import Tensor
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
 from makemore.inference.projection import is_vowel, project
-from makemore.views.embedding import COLORS
 from makemore.views.show import View, show_png, writers
+from makemore.views.tokens import COLORS
 
 FOLDER, CONFIG, METADATA = "projector", "projector_config.pbtxt", "metadata.tsv"
 MOST_NUMBERS = 20_000  # of a table that is shown at every evaluation; a larger one takes time and space
@@ -50,7 +50,7 @@ class Projector(View):
         C = C.detach().cpu()
         self._write(trainer, pl_module, C)
         shown = self._counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
-        self._places = follow(project(C[shown].double())[0], self._places, turn=C.shape[1] > 2)
+        self._places = follow(project(C[shown].double()).places, self._places, turn=C.shape[1] > 2)
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
         colors = [COLORS.get(name_kind(pl_module.vocabulary, i), COLORS["other"]) for i in shown.tolist()]
         show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, labels, colors))

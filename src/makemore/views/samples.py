@@ -30,7 +30,7 @@ class Samples(L.Callback):
 
     def check(self, config: TrainConfig) -> None:
         for key, value, least, most in (("n", self.n, 1, MOST_NAMES), ("seed", self.seed, 0, LARGEST_SEED)):
-            if not isinstance(value, int) or not least <= value <= most:
+            if type(value) is not int or not least <= value <= most:
                 raise UserError(f"callbacks.samples.{key}={value} must be a whole number from {least} to {most:,}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:

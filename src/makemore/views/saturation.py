@@ -63,8 +63,9 @@ class Saturation(View):
         self._looks = dict(first) | {pl_module.steps_taken: saturated}
         for name, flat in saturated.items():
             group = "saturation" if len(saturated) == 1 else f"saturation/{name}"
-            values = {"share": float(flat.double().mean()), "dead_units": float(flat.all(0).sum())}
-            log_scalars(trainer, group, values, pl_module.steps_taken)
+            share, dead = float(flat.double().mean()), float(flat.all(0).sum())
+            values = {f"{group}/share": share, f"{group}/dead_units": dead}
+            log_scalars(trainer, values, pl_module.steps_taken)
             log_histograms(trainer, pl_module, group, {"activations": layers[name]})
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -79,7 +79,7 @@ class Scales(View):
             latest = {name: rms(tensor) for name, tensor in tensors.items()}
             for name, size in latest.items():
                 sizes.setdefault(name, []).append(size)
-            log_scalars(trainer, group, latest, pl_module.steps_taken)
+            log_scalars(trainer, {f"{group}/{name}": size for name, size in latest.items()}, pl_module.steps_taken)
 
 
 def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[Tensors, Tensors]:

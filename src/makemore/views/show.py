@@ -39,7 +39,7 @@ def folder(trainer: L.Trainer) -> Path:
 
 
 def writers(trainer: L.Trainer) -> list[SummaryWriter]:
-    """The run's TensorBoard writers: one, or none with `logger=none`."""
+    """The run's TensorBoard writers: none without `logger=tensorboard`."""
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
@@ -72,8 +72,8 @@ def log_histograms(trainer: L.Trainer, pl_module: Any, group: str, tensors: Mapp
             writer.add_histogram(f"{group}/{name}", entries, pl_module.steps_taken)
 
 
-def log_scalars(trainer: L.Trainer, group: str, values: Mapping[str, float], step: int) -> None:
-    """Adds a point to TensorBoard's charts `group/name`, for each value that is a number."""
-    finite = {f"{group}/{name}": value for name, value in values.items() if math.isfinite(value)}
+def log_scalars(trainer: L.Trainer, values: Mapping[str, float], step: int) -> None:
+    """Adds a point to the loggers' chart of each name, such as `loss/dev`, whose value is a number."""
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
     for logger in trainer.loggers:
         logger.log_metrics(finite, step=step)

@@ -138,7 +138,7 @@ def set_logarithmic(axes: Axes, name: Literal["x", "y"], apart: float = 0.075) -
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(RoundNumbers(apart))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter("{x:g}")
+    axis.set_major_formatter("{x:,g}")
 
 
 def label_steps(axes: Axes) -> None:

@@ -59,7 +59,8 @@ class UpdateRatio(View):
         for name, ratio in latest.items():
             self._ratios.setdefault(name, []).append(ratio)
         self._before = {}
-        log_scalars(trainer, "optimizer/update_ratio_log10", latest, pl_module.steps_taken)
+        charts = {f"optimizer/update_ratio_log10/{name}": each for name, each in latest.items()}
+        log_scalars(trainer, charts, pl_module.steps_taken)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._steps:

@@ -18,6 +18,7 @@ above. The test split is looked at once, by the run whose row it stands in; noth
 import json
 import math
 import re
+import shutil
 import statistics
 from itertools import pairwise
 from pathlib import Path
@@ -106,6 +107,7 @@ def train(arguments: list[str], folder: Path) -> dict[str, Any]:
     if kept.exists() and kept.read_text(encoding="utf-8") == " ".join(arguments):
         metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
         return metrics
+    shutil.rmtree(folder, ignore_errors=True)  # an interrupted run, or one of another command
     _, metrics = measuring.train(arguments, folder)
     kept.write_text(" ".join(arguments), encoding="utf-8")
     return metrics
@@ -221,8 +223,7 @@ def settings(system: System) -> str:
 
 PARTS = ("train", "dev", "test")
 LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
-# The height of a label in the figure, in nats, and the width of its letters, in decades of seconds.
-LABEL, LETTER = 0.02, 0.07
+LABEL = 0.031  # nats from one label in the figure to the next
 
 
 def measured(rows: dict[str, Any]) -> list[System]:
@@ -241,29 +242,32 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     """The dev loss of every system against its seconds of training; a line joins those that none beats in both."""
     points = [(seconds(s, rows), dev(s, rows), s.name) for s in measured(rows)]
     points.sort(key=lambda point: point[1])
-    best, fastest = [], math.inf
+    best, fastest = list[tuple[float, float]](), math.inf
     for x, y, _ in points:  # from the best loss to the worst
         if x < fastest:
             best.append((x, y))
             fastest = x
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.add_subplot()
     axes.step(*zip(*reversed(best), strict=True), where="post", color=style.LIGHT_GREY, linewidth=2, zorder=0)
     axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=style.BLUE, markersize=6, zorder=5)
     style.set_logarithmic(axes, "x", apart=0.15)
-    axes.set_xlim(min(x for x, _, _ in points) / 2, max(x for x, _, _ in points) * 100)
-    labels = list[tuple[float, float, float]]()
+    height = -math.inf
     for x, y, name in points:
-        text = f"{name.removesuffix(', Kneser-Ney')}, {y:.3f}"
-        end = x * 10 ** (LETTER * len(text))
-        # Above the labels of better systems, and the points of worse ones, that it would cover.
-        covered = [other for beside, other, _ in points if x < beside < end and abs(other - y) < 0.7 * LABEL]
-        under = [below for begin, below, other in labels if begin < end and x < other]
-        height = max([y, *(other + 0.7 * LABEL for other in covered), *(below + LABEL for below in under)])
-        labels.append((x, height, end))
-        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
-        axes.annotate(text, (x, height), (6, 0), textcoords="offset points", fontsize=11, va="center", bbox=white)
-    axes.set_xlabel(f"seconds of training, logarithmic ({rows['data']})")
+        # Beside the axes, each above those of better systems, and joined to its point.
+        height = max(y, height + LABEL)
+        line = {"arrowstyle": "-", "color": style.LIGHT_GREY, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
+        axes.annotate(
+            f"{y:.3f}  {name}",
+            (x, y),
+            (1.05, height),
+            textcoords=axes.get_yaxis_transform(),
+            arrowprops=line,
+            fontsize=11,
+            va="center",
+            zorder=0,
+        )
+    axes.set_xlabel("seconds of training, logarithmic")
     axes.set_ylabel("dev loss, nats per character")
     style.save(figure, path)
 

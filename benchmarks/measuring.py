@@ -33,7 +33,8 @@ def run(*command: str) -> tuple[float, str]:
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     whole = time.perf_counter() - started
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed: {done.stderr.strip().splitlines()[-1]}")
+        why = done.stderr.strip() or f"exit code {done.returncode}"
+        raise SystemExit(f"{' '.join(command)} failed: {why.splitlines()[-1]}")
     return whole, done.stdout
 
 

@@ -1,6 +1,5 @@
 """Measure a trained model: `python evaluate.py` uses the newest run. `python evaluate.py --help` lists every key."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ try:
     import hydra
     from omegaconf import DictConfig
 
+    from makemore import files
     from makemore.cli import main as cli
     from makemore.cli.imports import heavy_imports
     from makemore.cli.run_folder import refusing
@@ -25,7 +25,7 @@ compose.register()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def evaluate(nodes: DictConfig) -> None:
-    """Prints losses in nats per character."""
+    """Prints losses in nats per token, and what else was asked for."""
     with refusing():
         settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
@@ -54,7 +54,7 @@ def evaluate(nodes: DictConfig) -> None:
             result["explore"] = str(written)
             text += f"\n\n{written} is for a browser: type a name, and see what the network expects next"
         # Flushed here, because Hydra passes over errors when it does it.
-        print(json.dumps(result, indent=2) if settings.json else text, flush=True)
+        print(files.to_json(result) if settings.json else text, flush=True)
 
 
 if __name__ == "__main__":

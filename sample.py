@@ -36,7 +36,9 @@ def sample(nodes: DictConfig) -> None:
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         model = model_file.load(path)
-        if unknown := [word for word in model.vocabulary.split(settings.prefix) if word not in model.vocabulary.tokens]:
+        tokens = model.vocabulary.tokens
+        unknown = [word for word in model.vocabulary.split(settings.prefix) if word not in tokens]
+        if unknown and UNKNOWN in tokens:
             words = " ".join(map(make_printable, unknown))
             print(f"prefix: the model does not know {words}, and reads {UNKNOWN} instead", file=sys.stderr)
         seed = random.getrandbits(32) if settings.seed is None else settings.seed

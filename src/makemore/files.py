@@ -1,9 +1,12 @@
 """Files of a run, and how to write them so that they are either the old one or the new one, whatever happens."""
 
 import contextlib
+import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # In a run's folder: its configuration, its results, and the state from which it can continue.
 CONFIG, METRICS, STATE = "config.yaml", "metrics.json", "last.ckpt"
@@ -30,6 +33,19 @@ def replace(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def to_json(values: Any) -> str:
+    """Values as JSON, indented; null stands for what is not finite, which JSON cannot represent."""
+
+    def only_finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: only_finite(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [only_finite(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(only_finite(values), indent=2)
 
 
 def write_text(path: Path, text: str) -> None:

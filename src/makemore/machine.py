@@ -1,4 +1,4 @@
-"""What this machine lends to a process."""
+"""The cores, threads and memory settings of this process."""
 
 import ctypes
 import os

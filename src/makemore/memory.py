@@ -1,4 +1,4 @@
-"""What needs more memory than there is becomes a sentence before it is allocated."""
+"""Refuses allocations that are larger than the machine's memory."""
 
 import os
 

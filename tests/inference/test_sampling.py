@@ -161,3 +161,9 @@ def test_a_diverged_model_cannot_be_sampled() -> None:
 
     with refused("diverged"):
         sampling.draw(nothing, torch.zeros(2, 0, dtype=torch.int64), block_size=2, generator=seeded(0))
+
+
+def test_a_row_ends_where_nothing_that_may_be_drawn_can_follow() -> None:
+    only_unknown = torch.tensor([[-torch.inf, 0.0, -torch.inf, -torch.inf]])  # id 1 alone
+    ids = sampling.draw(lambda x: only_unknown.expand(len(x), -1), torch.full((3, 1), 2), 2, seeded(), never=[1])
+    assert ids == [[2]] * 3

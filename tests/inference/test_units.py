@@ -8,6 +8,7 @@ from makemore.inference.units import bits_per_character, perplexity
 def test_a_uniform_guess_has_the_perplexity_of_its_choices() -> None:
     assert perplexity(math.log(27)) == pytest.approx(27)
     assert perplexity(800) == math.inf
+    assert math.isnan(perplexity(math.nan))
 
 
 def test_bits_are_spread_over_the_characters() -> None:

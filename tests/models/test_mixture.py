@@ -138,3 +138,16 @@ def test_a_mixture_is_fitted_once_and_takes_no_steps(train: Train, few_names: Pa
     metrics = json.loads((train("model=mixture", named(runs), *data).folder / "metrics.json").read_text())
     assert metrics["steps"] == 0
     assert metrics["status"] == "finished"
+
+
+def test_a_mixture_of_counts_alone_has_its_heat_map(train: Train) -> None:
+    runs = [train("model=ngram", "data.block_size=1", *QUIET), train("model=ngram", "data.block_size=2", *QUIET)]
+    mixed = train("model=mixture", named(runs), "callbacks=heat_map", "logger=none")
+    pairs = model_file.load(mixed.folder).model.pairs(None)  # type: ignore[arg-type]
+    torch.testing.assert_close(pairs.sum(1), torch.ones_like(pairs[0]))
+
+
+def test_a_mixture_shows_nothing_of_a_single_member_and_moves_none(train: Train) -> None:
+    runs = [train("steps=5", "model.hidden=4", f"seed={seed}", *QUIET) for seed in (1, 2)]
+    mixed = train("model=mixture", named(runs), "callbacks=[embedding,scales,saturation]", "logger=none")
+    assert not list(mixed.folder.glob("*.png"))

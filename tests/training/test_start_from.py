@@ -41,6 +41,14 @@ def test_weights_of_a_transformer_with_other_heads_are_refused(train: Train) -> 
         train(*small, "model.heads=4", f"start_from={first.folder}")
 
 
+@pytest.mark.parametrize("layers", [(1, 2), (2, 1)])
+def test_weights_of_more_layers_or_fewer_are_refused(train: Train, layers: tuple[int, int]) -> None:
+    small = ("model=rnn", "model.hidden=4", "steps=1", *QUIET)
+    first = train(*small, f"model.layers={layers[0]}")
+    with refused(f"start_from={first.folder}"):
+        train(*small, f"model.layers={layers[1]}", f"start_from={first.folder}")
+
+
 def test_weights_for_other_characters_are_refused(train: Train, few_names: Path) -> None:
     first = train("steps=1", *QUIET)
     with refused(f"start_from={first.folder}", "tokens=a e i l m v"):

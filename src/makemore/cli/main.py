@@ -1,4 +1,4 @@
-"""What train.py and sample.py share: a mistake gets one sentence and exit code 1, never a traceback."""
+"""What the three scripts share: a mistake gets one sentence and exit code 1, never a traceback."""
 
 import errno
 import logging

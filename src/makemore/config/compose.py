@@ -64,7 +64,7 @@ def label_run(*, _root_: DictConfig) -> str:
 
 
 def register() -> None:
-    """Makes the schemas of `conf/train.yaml` and `conf/sample.yaml` known to Hydra."""
+    """Registers the schemas and resolvers of the three scripts with Hydra."""
     OmegaConf.register_new_resolver("file_name", file_name, replace=True)
     OmegaConf.register_new_resolver("label_run", label_run, replace=True)
     store = ConfigStore.instance()

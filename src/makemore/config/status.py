@@ -1,4 +1,4 @@
-"""How a run stands."""
+"""A run's status."""
 
 from enum import StrEnum
 

@@ -27,7 +27,7 @@ def read(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if TEXT.fullmatch(name))
             if len(names) != TEXTS:
-                raise FileError(path, f"is an archive without the {TEXTS} texts of the Brown corpus; name NLTK's")
+                raise FileError(path, f"is an archive without the Brown corpus's {TEXTS} texts; name NLTK's brown.zip")
             for name in names:
                 # A token is word/tag, and a word may have slashes of its own, as 1/2 does.
                 yield re.sub(r"/[^\s/]+(?=\s)", "", archive.read(name).decode("latin-1") + "\n")

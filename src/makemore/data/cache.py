@@ -1,4 +1,4 @@
-"""A text is prepared once: in a process, and if it is large on this machine, where its ids are mapped into memory."""
+"""Caches prepared texts: in memory, and large ones also on disk, from where their ids are mapped into memory."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ VERSION = 3
 DESCRIPTION = "text.json"
 UNFINISHED = "unfinished-"
 PIECE = 2**24  # bytes of a file that are read at once
-LONG = 24 * 3600  # seconds after which nobody is preparing a text any more
+LONG = 24 * 3600  # seconds after which an unfinished folder counts as abandoned
 
 _read: dict[str, Documents] = {}
 

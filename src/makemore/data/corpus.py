@@ -46,7 +46,7 @@ def wanted(path: Path) -> str:
 
 
 def download(source: Source, url: str, digest: str) -> Path:
-    """A file of the web in the cache; raises UserError if it is not there and cannot be downloaded, or is another."""
+    """Downloads a file into the cache unless it is there; raises UserError if that fails, or the SHA-256 differs."""
     import pooch
     import requests
 
@@ -80,7 +80,7 @@ def name_keys(data: DataConfig) -> Iterator[None]:
     except FileError as error:
         for key in ("path", "dev_path", "test_path"):
             given = getattr(data, key)
-            if given is not None and os.path.expanduser(given) == str(error.path):  # noqa: PTH111
+            if given is not None and Path(os.path.expanduser(given)) == error.path:  # noqa: PTH111
                 raise UserError(f"data.{key}={given} {error.why}") from None
         raise
 

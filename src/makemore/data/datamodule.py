@@ -59,9 +59,11 @@ class WindowDataModule(L.LightningDataModule):
         return self.evaluation(self.dataset.dev)
 
     def count_examples(self, steps: int) -> int:
-        """About how many training examples so many steps take; all of them if there are no steps."""
+        """About how many training examples so many steps take; without steps the model was fitted to all of them."""
         every, units = len(self.dataset.train), len(self._minibatches.examples)  # examples, and those or spans
-        return round(steps * (self.config.batch_size or units) * every / units) or every
+        if steps == 0:
+            return every
+        return round(steps * self._per_step * (self.config.batch_size or units) * every / units)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
         return EvaluationBatches(windows.to(self._device), self.rank, self.ranks, by_document=self._by_document)

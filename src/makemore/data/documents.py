@@ -1,4 +1,4 @@
-"""A text becomes streams of ids for train, dev and test, with what tells its documents from others.
+"""Encodes a text as streams of ids for train, dev and test, with fingerprints that identify its documents.
 
 It is read twice, for its vocabulary and for its ids, a piece at a time.
 """

@@ -122,7 +122,7 @@ class Vocabulary:
 
     @property
     def _unknown(self) -> int:
-        """The id of what the vocabulary lacks, or -1."""
+        """The id of `<unk>`, or -1 if there is none."""
         return self._ids.get(UNKNOWN, -1)
 
     @cached_property

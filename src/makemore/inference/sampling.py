@@ -140,6 +140,7 @@ def draw(
         # Subtracting the largest first keeps a tiny temperature from making infinities.
         z = (z - largest) / temperature
         z[:, [*never, 0] if not columns else never] = -torch.inf
+        z[z.isneginf().all(dim=1), 0] = 0  # what may not be drawn was all that could follow: the row ends
         if top_k is not None and top_k < z.shape[1]:
             least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
             z = z.masked_fill(z < least, -torch.inf)

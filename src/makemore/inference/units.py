@@ -7,7 +7,7 @@ LARGEST_LOSS = 700  # whose perplexity a float64 holds
 
 def perplexity(loss: float) -> float:
     """How many equally likely tokens a loss in nats per token stands for."""
-    return math.exp(loss) if loss < LARGEST_LOSS else math.inf
+    return math.inf if loss >= LARGEST_LOSS else math.exp(loss)
 
 
 def bits_per_character(loss: float, tokens: int, characters: int) -> float:

@@ -4,6 +4,7 @@ A model extends `LanguageModel` and defines `forward`. Everything else has a def
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ class LanguageModel(nn.Module):
         self.block_size: int = block_size  # ids in a context
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a copy, which makes its own of what is cached: memory that belongs to the parameters, or threads."""
+        """Leaves out cached properties, which a copy makes anew: they hold this model's memory, or threads."""
         cached = {
             name
             for each in type(self).__mro__
@@ -58,6 +59,11 @@ class LanguageModel(nn.Module):
             if isinstance(value, cached_property)
         }
         return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are, or its buffers if it has none."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
@@ -145,7 +151,7 @@ class LanguageModel(nn.Module):
 
     def pairs(self, train: Windows) -> Tensor:
         """For contexts of one token, what follows each: (vocabulary, vocabulary) probabilities, or counts as int64."""
-        every = torch.arange(self.vocabulary, device=next(self.parameters()).device).unsqueeze(1)  # (vocabulary, 1)
+        every = torch.arange(self.vocabulary, device=self.device).unsqueeze(1)  # (vocabulary, 1)
         probabilities: Tensor = self(every).softmax(1)
         return probabilities
 

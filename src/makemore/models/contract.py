@@ -51,7 +51,7 @@ def check_reading(model: SequenceModel, path: Path | str) -> None:
     """
     rows = 7  # more than layers or heads, which may come first in a state by mistake
     ids = torch.randint(model.vocabulary, (rows, min(4, model.block_size)), generator=torch.Generator().manual_seed(0))
-    ids = ids.to(next(model.parameters()).device)
+    ids = ids.to(model.device)
     with torch.inference_mode(), evaluating(model):
         at_once, state = model.read(ids)  # (rows, T, vocabulary)
         if any(len(part) != rows for part in state):

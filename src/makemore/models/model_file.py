@@ -5,7 +5,6 @@ whole file is part of the header, so a damaged file is never mistaken for anothe
 """
 
 import hashlib
-import itertools
 import json
 import stat
 from dataclasses import dataclass
@@ -65,9 +64,8 @@ class TrainedModel:
 
     def logits(self, contexts: Tensor) -> Tensor:
         """Logits of the next token, from and to the CPU. (B, block_size) -> (B, vocabulary)"""
-        device = next(itertools.chain(self.model.parameters(), self.model.buffers())).device
         with evaluating(self.model):
-            logits: Tensor = self.model(contexts.to(device)).cpu()
+            logits: Tensor = self.model(contexts.to(self.model.device)).cpu()
         return logits
 
 

@@ -80,7 +80,7 @@ class Reader:
     def logits(self, contexts: Tensor) -> Tensor:
         """What the model's `forward` gives in eval mode, from and to the CPU. (B, block_size) -> (B, vocabulary)"""
         length = int((contexts[0] != 0).sum()) + 1
-        contexts = contexts.to(next(self.model.parameters()).device)
+        contexts = contexts.to(self.model.device)
         with evaluating(self.model):
             if length > self.model.block_size:  # the oldest token is forgotten, which a state cannot do
                 logits: Tensor = self.model(contexts)

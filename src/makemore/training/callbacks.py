@@ -1,9 +1,8 @@
-"""What every run has: the schedule, a progress line, charts of the loss and the speed, what Ctrl-C does, the results.
+"""The callbacks of every run: the schedule, a progress line, charts of loss and speed, interruption, the results.
 
 All count optimizer steps, never Lightning's batches; `pl_module` is a `LanguageModule`.
 """
 
-import json
 import math
 import signal
 import sys
@@ -24,7 +23,7 @@ from makemore.inference.evaluation import add_losses
 from makemore.inference.units import bits_per_character, perplexity
 from makemore.training import parallel
 from makemore.training.schedule import Schedule
-from makemore.views.show import View
+from makemore.views.show import View, log_scalars
 
 
 class LearningRateSchedule(L.Callback):
@@ -39,8 +38,7 @@ class LearningRateSchedule(L.Callback):
         rates = [self.schedule(at) for at in range(first, first + len(batch.targets))]
         pl_module.learning_rates = rates
         for k in range(-first % self.log_every, len(rates), self.log_every):
-            for logger in trainer.loggers:
-                logger.log_metrics({"optimizer/learning_rate": rates[k]}, step=first + k)
+            log_scalars(trainer, {"optimizer/learning_rate": rates[k]}, first + k)
 
 
 class TrainLoss(View):
@@ -63,8 +61,7 @@ class TrainLoss(View):
 
     def _log(self, trainer: L.Trainer, pl_module: Any) -> None:
         point, self._waiting = self._waiting[: self.log_every], self._waiting[self.log_every :]
-        for logger in trainer.loggers:
-            logger.log_metrics({"loss/train": float(point.mean())}, step=pl_module.steps_taken - len(self._waiting))
+        log_scalars(trainer, {"loss/train": float(point.mean())}, pl_module.steps_taken - len(self._waiting))
 
 
 class Throughput(L.Callback):
@@ -84,8 +81,7 @@ class Throughput(L.Callback):
         self._from = None
         examples = trainer.datamodule.count_examples(pl_module.steps_taken - steps)  # type: ignore[attr-defined]
         speed = {"optimizer/examples_per_second": examples / max(time.monotonic() - began, 1e-9)}
-        for logger in trainer.loggers:
-            logger.log_metrics(speed, step=pl_module.steps_taken)
+        log_scalars(trainer, speed, pl_module.steps_taken)
 
 
 class Progress(L.Callback):
@@ -197,9 +193,7 @@ class Results(L.Callback):
         }
         if self.test:
             losses["test_loss"] = measure(data.dataset.test)
-        if math.isfinite(losses["train_loss"]):
-            for logger in trainer.loggers:
-                logger.log_metrics({"loss/train_split": losses["train_loss"]}, step=pl_module.steps_taken)
+        log_scalars(trainer, {"loss/train_split": losses["train_loss"]}, pl_module.steps_taken)
         if pl_module.vocabulary.level is Level.word:
             characters = dict(zip(("train", "dev", "test"), data.dataset.characters, strict=True))
             for key, loss in list(losses.items()):
@@ -217,11 +211,3 @@ class Results(L.Callback):
             "seed": pl_module.settings["seed"],
             "status": str(pl_module.status),
         }
-
-    def as_json(self) -> str:
-        """The metrics; null stands for what is not finite, which JSON cannot represent."""
-        plain = {
-            name: None if isinstance(each, float) and not math.isfinite(each) else each
-            for name, each in self.metrics.items()
-        }
-        return json.dumps(plain, indent=2) + "\n"

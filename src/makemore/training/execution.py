@@ -29,6 +29,8 @@ MOST_STEPS = 1000
 
 @dataclass(frozen=True)
 class Execution:
+    """How a run computes its steps."""
+
     accelerator: Accelerator  # anything but `auto`
     threads: int  # of PyTorch
     form: str  # how the model computes its steps, in words; empty for a model that is fitted at once
@@ -59,7 +61,7 @@ class Calls:
 
     @property
     def before(self) -> int:
-        """Calls that lie before the start since the last evaluation, so that evaluations stay equally far apart."""
+        """Calls since the last evaluation before a run was resumed, so that evaluations stay equally far apart."""
         steps = self.eval_every - self.start % self.eval_every
         return self.per_evaluation - math.ceil(steps / self.steps_per_execution)
 

@@ -70,9 +70,10 @@ def format_value(value: Any) -> Any:
 def name_data(data: DataConfig) -> str:
     """What the losses of two runs must have in common to be comparable, except for split and seed."""
     name = Path(data.path).name if data.path else data.source.value
+    dev = f", dev {Path(data.dev_path).name}" if data.dev_path else ""
     unique = ", unique" if data.unique else ""
     first = f", first {data.overfit}" if data.overfit is not None else ""
     words = ", words" if data.level is Level.word else ""
     running = ", running" if data.layout is Layout.running else ""
     frequent = f", {data.min_count} times" if data.min_count > 1 else ""
-    return name + unique + first + words + running + frequent
+    return name + dev + unique + first + words + running + frequent

@@ -1,4 +1,4 @@
-"""Running out of memory becomes a sentence, if possible before it happens."""
+"""Explains running out of memory, where possible beforehand."""
 
 import contextlib
 import re

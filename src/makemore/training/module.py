@@ -23,6 +23,7 @@ from makemore.training.execution import evaluation_interval
 from makemore.training.hyperparameters import describe_run
 from makemore.training.saving import KEY, dropouts_of
 from makemore.training.steps import OptimizerFactory, make_optimizer, take_steps
+from makemore.views.show import log_scalars
 
 
 class LanguageModule(L.LightningModule):
@@ -151,5 +152,4 @@ class LanguageModule(L.LightningModule):
             charts["loss/dev_perplexity"] = perplexity(dev_loss)
             characters = self.data.characters[1]
             charts["loss/dev_bits_per_character"] = bits_per_character(dev_loss, len(self.data.dev), characters)
-        for logger in self.loggers:
-            logger.log_metrics(charts, step=self.steps_taken)
+        log_scalars(self.trainer, charts, self.steps_taken)

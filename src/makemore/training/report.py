@@ -11,7 +11,7 @@ from makemore.config.status import Status
 
 HOW = {
     Status.finished: "finished",
-    Status.interrupted: "stopped early by Ctrl-C",
+    Status.interrupted: "stopped early by Ctrl-C or SIGTERM",
     Status.diverged: "stopped early because the loss was no longer a number; try a smaller schedule.lr",
 }
 
@@ -20,7 +20,7 @@ MOST_RUNS = 40
 
 
 def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float) -> str:
-    """The text for `metrics.json`, with the seconds from start to end, and those of training spent on saving states.
+    """The closing lines of a run. `seconds` is its wall time, `saving` the seconds of training spent on saving states.
 
     The model of a run that ends with a suggestion, as a search for a learning rate does, is not worth sampling.
     """

@@ -120,7 +120,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
             saving = save_state.seconds
             results.metrics |= collect_suggestions(callbacks)
             # Written last: a run that has them needs nothing more.
-            files.write_text(into / METRICS, results.as_json())
+            files.write_text(into / METRICS, files.to_json(results.metrics) + "\n")
             if module.status is Status.finished:
                 save_state.save(trainer, module)
     log.info(report(results.metrics, config.data.level, run_folder, time.perf_counter() - started, saving))

@@ -31,7 +31,9 @@ def load_weights(model: LanguageModel, path: str, vocabulary: Vocabulary) -> Non
     state = trained.model.state_dict()
     theirs |= {f"{name} of shape": list(tensor.shape) for name, tensor in state.items()}
     ours |= {f"{name} of shape": list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for what, own in ours.items():
-        if own != theirs.get(what):
-            raise UserError(f"start_from={path} has {what}={theirs.get(what)}, but this run has {what}={own}")
+    for what in ours | theirs:
+        if ours.get(what) != theirs.get(what):
+            raise UserError(
+                f"start_from={path} has {what}={theirs.get(what)}, but this run has {what}={ours.get(what)}"
+            )
     model.load_state_dict(state)

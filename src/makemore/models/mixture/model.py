@@ -31,12 +31,12 @@ class Model(LanguageModel):
             or [model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described]
         )
         # Whole documents, if members that read them can read all that the others see.
+        self.requires_grad_(False)  # nothing moves its members
         self.by_document = {member.block_size for member in self.members if member.by_document} == {block_size}
 
     def fit(self, data: Dataset) -> None:
         """Takes the weights that are given, or fits them to dev."""
         members.check_data(self.config.members, members.load(tuple(self.config.members)), data)
-        self.requires_grad_(False)  # nothing moves its members
         if self.config.weights is not None:
             given = torch.tensor(self.config.weights, dtype=torch.float64)
             self.weights = given / given.sum()
@@ -65,6 +65,12 @@ class Model(LanguageModel):
     def losses(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The cross-entropy of each example, from that of each member. (B,) float64"""
         return -(self._score_targets(contexts, targets) + self.weights.log().unsqueeze(1)).logsumexp(0)
+
+    def embedding(self) -> None:
+        """Nothing to draw: each member has a table of its own."""
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        return {}  # those of members are for their own runs
 
     def log_probabilities(self, contexts: Tensor) -> Tensor:
         """Each member's own, from the end of the context. (B, block_size) -> (members, B, vocabulary)"""

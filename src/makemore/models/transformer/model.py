@@ -8,8 +8,6 @@ In attention each token asks all tokens before it, and itself, with a query q; t
 v: softmax(q k' / sqrt(size)) v, in `heads` parts of the width apart from each other.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,16 +58,6 @@ class Model(SequenceModel):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, vocabulary, bias=False)
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draws GPT-2's weights: normal with 0.02; less where 2 * layers parts add up to keep the size of the sum."""
-        for name, weight in self.named_parameters():
-            if weight.dim() > 1:
-                adds_up = name.endswith(("project.weight", "network.2.weight"))
-                std = 0.02 / math.sqrt(2 * self.config.layers) if adds_up else 0.02
-                nn.init.normal_(weight, std=std, generator=generator)
-            elif name.endswith("bias"):
-                nn.init.zeros_(weight)
 
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T) -> (B, T, vocabulary). The state is each layer's keys and values, (B, 2, heads, T, size)."""

@@ -49,8 +49,8 @@ def sample(nodes: DictConfig) -> None:
             printed += 1
         if printed < settings.n:
             raise UserError(
-                f"novel=true found only {printed} of n={settings.n} names before {sampling.PATIENCE:,} known ones in a "
-                "row; try a higher temperature or another prefix"
+                f"novel=true found only {printed} of n={settings.n} names before {sampling.MOST_FRUITLESS:,} known "
+                "ones in a row; try a higher temperature or another prefix"
             )
         sys.stdout.flush()
         print(f"from {path} after {model.step:,} steps; seed={seed} makes these names again", file=sys.stderr)

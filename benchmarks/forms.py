@@ -28,7 +28,7 @@ from makemore.models.mlp.model import Model
 from makemore.training import execution
 from makemore.views import style
 
-ROOT = Path(__file__).parent.parent
+ROOT = measuring.ROOT
 ROUNDS = 5
 SECONDS = 0.4  # of calls in a round, at least
 

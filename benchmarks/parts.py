@@ -33,7 +33,7 @@ from makemore.models.mlp.config import Init
 from makemore.models.mlp.model import Model
 from makemore.training import run as training
 
-ROOT = Path(__file__).parent.parent
+ROOT = measuring.ROOT
 
 VOCABULARY, BLOCK_SIZE, EMB_DIM, HIDDEN, ROWS = 27, 3, 10, 200, 32
 REPEATS = 1000

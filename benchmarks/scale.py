@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from benchmarks import measuring
 from makemore.views import style
 
-ROOT = Path(__file__).parent.parent
+ROOT = measuring.ROOT
 START = {"hidden": 200, "block_size": 3, "batch_size": 32, "vocabulary": 27, "documents": 32_000}
 AXES = {
     "hidden": [50, 100, 200, 400, 800, 1600, 3200],

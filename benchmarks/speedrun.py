@@ -24,7 +24,6 @@ from scipy import stats
 
 from benchmarks import measuring
 
-RESULTS = measuring.RESULTS / "speedrun.json"
 SEEDS = 20
 LEVEL = 0.01
 

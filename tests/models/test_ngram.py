@@ -244,7 +244,7 @@ def test_estimated_discounts_give_every_token_a_chance(documents: list[str], blo
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=60))
 def test_estimated_discounts_grow_with_the_count_and_leave_some_of_it(counts: list[int]) -> None:
-    D1, D2, D3 = ngram.estimated_discounts(torch.tensor(counts))
+    D1, D2, D3 = ngram.estimate_discounts(torch.tensor(counts))
     assert 0 < D1 <= D2 <= D3
     assert D1 < 1 and D2 < 2 and D3 < 3
 
@@ -262,7 +262,7 @@ def test_estimated_discounts_grow_with_the_count_and_leave_some_of_it(counts: li
     ],
 )
 def test_discounts_estimated_by_hand(counts: list[int], estimates: tuple[float, ...]) -> None:
-    assert ngram.estimated_discounts(torch.tensor(counts)) == pytest.approx(estimates)
+    assert ngram.estimate_discounts(torch.tensor(counts)) == pytest.approx(estimates)
 
 
 @pytest.mark.parametrize("smoothing", FITS)

@@ -19,7 +19,7 @@ from makemore.cli.run_folder import without_hydra
 from makemore.errors import NEEDS, Refusal, UserError
 from makemore.sweeps.folder import COMMAND
 from makemore.sweeps.job import find_loss, leave_error, set_aside
-from makemore.training.processes import PATIENCE, STOPPING
+from makemore.training.processes import POLL_SECONDS, STOPPING
 
 # Seconds that interrupted runs have to evaluate and save.
 LAST_SECONDS = 60.0
@@ -59,7 +59,7 @@ class RayLauncher(JobLauncher):
             running[sent] = job
         try:
             while running:
-                done, _ = ray.wait(list(running), timeout=PATIENCE)
+                done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
                 waiting()
                 for each in done:
                     job = running.pop(each)

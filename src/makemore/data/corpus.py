@@ -40,7 +40,7 @@ def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def wanted(path: Path) -> str:
+def name_wanted(path: Path) -> str:
     """What to name instead of a file that is not usable."""
     return "name NLTK's brown.zip" if is_archive(path) else "name a UTF-8 text file, a document a line"
 
@@ -89,9 +89,9 @@ def check(path: Path) -> None:
     """Raises UserError for what is not a file that can be read, without reading it."""
     with explain_failed_reads(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise FileError(path, f"is a device or a pipe; {wanted(path)}")
+            raise FileError(path, f"is a device or a pipe; {name_wanted(path)}")
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
-            raise FileError(path, f"is empty; {wanted(path)}")
+            raise FileError(path, f"is empty; {name_wanted(path)}")
         with path.open("rb"):
             # As ids in the order of the file and in that of the splits.
             check_memory(2 * path.stat().st_size, f"{path}", "take a part of it")
@@ -103,7 +103,7 @@ def explain_failed_reads(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(path, f"cannot be read: {error.strerror}; {wanted(path)}") from None
+        raise FileError(path, f"cannot be read: {error.strerror}; {name_wanted(path)}") from None
 
 
 def read(path: Path) -> list[str]:
@@ -139,7 +139,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
         try:
             while text := file.read(PIECE):
                 if "\0" in text:
-                    raise FileError(path, f"is binary (it holds NUL bytes); {wanted(path)}")
+                    raise FileError(path, f"is binary (it holds NUL bytes); {name_wanted(path)}")
                 cut = len(text) if separator is None else max(map(text.rfind, separator)) + 1
                 if cut > 0:
                     yield "".join([*rest, text[:cut]])

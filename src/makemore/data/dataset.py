@@ -18,8 +18,8 @@ class Dataset(Documents):
 
     @classmethod
     def from_documents(cls, documents: Documents, block_size: int) -> "Dataset":
-        windows = (Windows(part, block_size) for part in documents.parts)
-        return cls(*vars(documents).values(), *windows)
+        train, dev, test = (Windows(part, block_size) for part in documents.parts)
+        return cls(**vars(documents), train=train, dev=dev, test=test)
 
     @cached_property
     def spans(self) -> Spans:

@@ -17,7 +17,7 @@ from makemore.randomness import Stream, generator
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
 NUMBERS = 2**22  # random numbers that are drawn at once
-PATIENCE = 10_000  # known names in a row after which the search for a new one is given up
+MOST_FRUITLESS = 10_000  # known names in a row after which the search for a new one is given up
 
 
 def sample(
@@ -43,7 +43,7 @@ def sample(
         temperature: divides the logits; below 1 the likely becomes likelier, above 1 rarer tokens get their turn.
         top_k: draw among the k likeliest tokens only; None among all.
         max_length: tokens, the prefix included, at which a name that has not ended is cut.
-        novel: only names that are not among the training documents; gives up after `PATIENCE` others in a row.
+        novel: only names that are not among the training documents; gives up after `MOST_FRUITLESS` others in a row.
 
     Raises UserError if the prefix or `top_k` does not fit the model, or its training has diverged.
     """
@@ -62,7 +62,7 @@ def sample(
         never.append(0)
     batch = max(1, min(BATCH, NUMBERS // max_length))
     found = fruitless = 0
-    while found < n and fruitless < PATIENCE:
+    while found < n and fruitless < MOST_FRUITLESS:
         count = min(batch, max(32, n - found) if novel else n - found)
         starts = start.expand(count, -1)  # (count, P)
         reader = Reader(model.model) if isinstance(model.model, SequenceModel) else None

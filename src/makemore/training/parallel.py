@@ -38,7 +38,7 @@ LOCALHOST = "127.0.0.1"
 # Seconds after which processes are killed that were told to stop and have not.
 LONGEST_STOP = 60.0
 # Seconds that a process keeps an error to itself: it may only be the consequence of another process's end.
-PATIENCE = 2.0
+HOLD_BACK = 2.0
 
 
 class Averaging(DDPStrategy):
@@ -132,7 +132,7 @@ def _take_share(run: Callable[[Path, Share], dict[str, Any]], into: Path, share:
     except UserError as error:
         return Failure(UserError, str(error))
     except Exception:
-        time.sleep(PATIENCE)
+        time.sleep(HOLD_BACK)
         return Failure(RuntimeError, f"process {share.rank + 1}: {traceback.format_exc()}")
 
 

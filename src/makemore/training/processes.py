@@ -22,7 +22,7 @@ from makemore.errors import Terminated, UserError
 # Characters kept of what a killed process had printed.
 LAST_WORDS = 2000
 # Seconds between two calls of `waiting`, and the longest until a Ctrl-C is noticed.
-PATIENCE = 1.0
+POLL_SECONDS = 1.0
 STOPPING = "\nstopping: what is running still evaluates and saves; Ctrl-C again stops at once"
 
 # A process that makes a call: which call, the process, and what it prints.
@@ -57,7 +57,7 @@ def run_all(
                 number = left.pop(0)
                 result, child = _start(calls[number], number, interrupts, shown=number == shown)
                 running[result] = child
-            ended = wait(list(running), timeout=PATIENCE)
+            ended = wait(list(running), timeout=POLL_SECONDS)
             waiting()
             if (interrupts or stop()) and not passed_on and running:
                 passed_on = True

@@ -14,7 +14,6 @@ rare words have vectors of fewer numbers, and its probabilities sum to one as we
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.data.windows import Windows
@@ -81,6 +80,6 @@ class Model(LanguageModel):
         return int(6 * rows * (self.W1.weight.numel() + self.output.head.weight.numel()))
 
     def _hidden(self, contexts: Tensor) -> Tensor:
-        h = self.tanh(self.W1(F.embedding(contexts, self.C.weight).flatten(1)))  # (B, hidden)
+        h = self.tanh(self.W1(self.C(contexts).flatten(1)))  # (B, hidden)
         dropped: Tensor = self.dropout(h)
         return dropped

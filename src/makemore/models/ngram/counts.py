@@ -22,7 +22,7 @@ how many distinct tokens stand before "h w" in the text. A shorter context is as
 little, so what counts is in how many places w follows it, not how often. Nothing stands before a document: where h
 begins with its boundary, c(h, w) is how often w follows, however short h is, and more boundaries in front of h tell
 nothing more, a = 0 and b = 1. D is one given number, or, in Chen and Goodman's modified form, three for each length of
-context (`estimated_discounts`).
+context (`estimate_discounts`).
 
 Deleted interpolation (Jelinek and Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980)
 mixes the plain relative frequencies of all lengths. How far those after h can be trusted depends on how often each of
@@ -101,7 +101,7 @@ def fit(
             levels.append(add_up(levels[-1], keys, vocabulary))
     taken = []
     for level in levels:
-        D1, D2, D3 = estimated_discounts(level.counts) if discount is None else (discount, discount, discount)
+        D1, D2, D3 = estimate_discounts(level.counts) if discount is None else (discount, discount, discount)
         taken.append(torch.tensor([0.0, D1, D2, D3], dtype=torch.float64)[level.counts.clamp(max=3)])  # (pairs,)
     nodes, targets, counts = map(torch.cat, zip(*reversed(levels), strict=True))  # (pairs,) each, in the nodes' order
     D = torch.cat(taken[::-1])  # (pairs,)
@@ -237,7 +237,7 @@ def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
     return backoff
 
 
-def estimated_discounts(counts: Tensor) -> tuple[float, float, float]:
+def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
     """D for counts of 1, of 2, and of 3 or more, from how many of the counts (pairs,) are 1, 2, 3 and 4.
 
     With n_1 to n_4 the counts of counts, Chen and Goodman (1998) estimate

@@ -3,9 +3,10 @@
     python -m benchmarks.learning_curve names.txt
 
 trains each system on the first names of the lecture's train split, and measures the whole dev split. Train names are
-those of one shuffle, so that each share holds the smaller ones. Shown is the best evaluation of a run, because steps
-that suit all of the names are too many for a few. Writes results/learning_curve.json and docs/learning_curve.png;
-`--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted.
+those of one shuffle, so that each share holds the smaller ones. The steps shrink with the root of the share: fewer
+names take fewer steps, but more passes over them. Shown is the best evaluation of a run. Writes
+results/learning_curve.json and docs/learning_curve.png; `--runs FOLDER` keeps the runs, and the same command then goes
+on where it was interrupted.
 """
 
 import argparse
@@ -25,9 +26,10 @@ SYSTEMS = {
     "MLP, lecture 2": "",
     "6-gram, Kneser-Ney": "model=ngram data.block_size=5",
     "Transformer": "experiment=transformer",
-    "GRU": "experiment=gru",
+    "LSTM": "experiment=lstm",
 }
 SHARES = (8, 4, 2, 1)  # one eighth of the names, and so on
+STEPS = {"MLP, lecture 2": 200_000, "Transformer": 6_000, "LSTM": 3_000}  # with all of the names
 
 
 def measure(path: Path, runs: Path) -> dict[str, dict[str, float]]:
@@ -42,7 +44,8 @@ def measure(path: Path, runs: Path) -> dict[str, dict[str, float]]:
         file.write_text("\n".join(names), encoding="utf-8")
         data = ["data=text", f"data.path={file}", f"data.dev_path={runs}/dev.txt", f"data.test_path={runs}/test.txt"]
         for system, arguments in SYSTEMS.items():
-            metrics = train([*arguments.split(), *data], runs / f"{key(system)}-{len(names)}")
+            steps = [f"steps={round(STEPS[system] / math.sqrt(share))}"] if system in STEPS else []
+            metrics = train([*arguments.split(), *steps, *data], runs / f"{key(system)}-{len(names)}")
             rows.setdefault(system, {})[str(len(names))] = metrics["best_dev_loss"]
             print(f"{len(names):8,} names   {system:25}dev {metrics['best_dev_loss']:.4f}", flush=True)
     return rows

@@ -169,7 +169,8 @@ def table(rows: dict[str, Any]) -> str:
         losses = [loss(system, rows, part, which) for which in LISTS for part in PARTS]
         paired = rows[system.name].get("paired", {})
         p = format_p(paired["p"]) if paired.get("against") == above else ""
-        seeds = ", ".join(dict.fromkeys(str(len(rows[system.name][which])) for which in LISTS))
+        there = [rows[system.name][which] for which in LISTS if which in rows[system.name]]
+        seeds = ", ".join(dict.fromkeys(str(len(each)) for each in there))
         lines.append([name, *cost(system, rows), *losses, seeds, p, command(system, rows["data"])])
         above = system.name
     return markdown(columns, lines)
@@ -198,7 +199,9 @@ def cost(system: System, rows: dict[str, Any]) -> list[str]:
 
 
 def loss(system: System, rows: dict[str, Any], part: str, which: str = "all") -> str:
-    """The mean over the seeds, and the standard deviation if there are several."""
+    """The mean over the seeds, and the standard deviation if there are several; empty if the list was not measured."""
+    if which not in rows[system.name]:
+        return ""
     losses = values(system.name, rows, f"{part}_loss", which)
     spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
     return f"{statistics.fmean(losses):.3f}{spread}"
@@ -227,9 +230,9 @@ LABEL = 0.031  # nats from one label in the figure to the next
 
 
 def measured(rows: dict[str, Any]) -> list[System]:
-    """The systems that have been measured with and without repeated names, the best dev loss last."""
-    both = [system for system in SYSTEMS if LISTS.keys() <= rows.get(system.name, {}).keys()]
-    return sorted(both, key=lambda system: -dev(system, rows))
+    """The systems that have been measured with repeated names, the best dev loss last."""
+    there = [system for system in SYSTEMS if "all" in rows.get(system.name, {})]
+    return sorted(there, key=lambda system: -dev(system, rows))
 
 
 def seconds(system: System, rows: dict[str, Any]) -> float:

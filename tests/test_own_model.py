@@ -100,7 +100,8 @@ def read_metrics(folder: Path) -> dict[str, float]:
 
 def test_a_network_in_a_folder_of_its_own_trains_samples_mixes_sweeps_and_replays(project: Path) -> None:
     write(project, TINY)
-    tiny = ("model=tiny", "optimizer=adamw", "schedule.lr=0.01", "steps=60", "eval_every=20")
+    few = "data.overfit=1000"
+    tiny = ("model=tiny", "optimizer=adamw", "schedule.lr=0.01", "steps=60", "eval_every=20", few)
     succeed(project, "train.py", *tiny, "distillation=0.5", "hydra.run.dir=one")
     assert {"best.safetensors", "embedding.png", "samples.txt", "loss.png"} <= {
         path.name for path in (project / "one").iterdir()
@@ -117,8 +118,8 @@ def test_a_network_in_a_folder_of_its_own_trains_samples_mixes_sweeps_and_replay
     assert read_metrics(project / "three") == read_metrics(project / "one")
     assert {"saturation.png", "update_ratio.png", "scales.png"} <= {path.name for path in (project / "three").iterdir()}
 
-    succeed(project, "train.py", "model=ngram", "hydra.run.dir=counts", *QUIET)
-    succeed(project, "train.py", "model=mixture", "model.members=[one,counts]", "hydra.run.dir=mixed", *QUIET)
+    succeed(project, "train.py", "model=ngram", few, "hydra.run.dir=counts", *QUIET)
+    succeed(project, "train.py", "model=mixture", "model.members=[one,counts]", few, "hydra.run.dir=mixed", *QUIET)
     mixed, alone = read_metrics(project / "mixed"), read_metrics(project / "one")
     # The weights are fitted to dev, up to a tolerance.
     assert mixed["dev_loss"] < min(alone["dev_loss"], read_metrics(project / "counts")["dev_loss"]) + 1e-5
@@ -173,7 +174,7 @@ def test_everything_that_the_guide_shows_runs(project: Path) -> None:
     for command in commands:
         python, *words = shlex.split(command)
         assert python == "python"
-        short = ["steps=200"] if words[0] == "train.py" else []
+        short = ["steps=200", "data.overfit=1000"] if words[0] == "train.py" else []
         succeed(project, *words, *short)
     runs = sorted(path.parent for path in (project / "outputs").rglob("metrics.json"))
     assert len(runs) >= 6

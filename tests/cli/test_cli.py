@@ -187,8 +187,16 @@ ELSEWHERE = (
     "resume_sweep=",  # tests/sweeps/test_sweep_commands.py
     "hydra/launcher=",  # a cluster: tests/sweeps/test_ray.py
 )
-# At full size, evaluating this one takes a minute.
-SMALLER = {"experiment=best": ["model.hidden=8", "model.emb_dim=8"]}
+# At full size, evaluating these takes long.
+SMALLER = {
+    "experiment=best": ["model.hidden=8", "model.emb_dim=8"],
+    "experiment=gru": ["model.hidden=16"],
+    "experiment=lstm": ["model.hidden=16"],
+    "experiment=transformer": ["model.width=16"],
+    "experiment=deep": ["model.hidden=16"],
+    "experiment=bow": ["model.hidden=16"],
+    "experiment=rnn": ["model.hidden=16"],
+}
 
 
 def test_every_page_has_commands() -> None:

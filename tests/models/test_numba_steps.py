@@ -286,7 +286,8 @@ def test_compiled_functions_that_cannot_be_read_or_written_do_not_stop_a_run(tmp
         told = subprocess.run([*command[:2], where], env=environment, capture_output=True, text=True, check=True)
         compiled.prepare()
         kept = Path(compiled.descend.stats.cache_path)  # type: ignore[attr-defined]
-        folder = shutil.copytree(kept, told.stdout.strip(), ignore=shutil.ignore_patterns("*.pyc*", "*.tmp.*"))
+        ignored = shutil.ignore_patterns("*.pyc*", "*.tmp.*")
+        folder = shutil.copytree(kept, told.stdout.strip(), ignore=ignored, dirs_exist_ok=True)
         assert tmp_path in Path(folder).parents
         cut = list(Path(folder).glob("numba_steps.descend-*.nb?"))
         assert cut

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import compare, forms, leaderboard, measuring, scale
+from benchmarks import compare, forms, leaderboard, learning_curve, measuring, scale
 
 DOCS = measuring.ROOT / "docs"
 # What train.py is given.
@@ -28,6 +28,7 @@ RESULTS: dict[str, Callable[[Path], None]] = {
     "speed.png": lambda path: compare.draw(measuring.kept("compare")["medians"], path),
     "forms.png": lambda path: forms.draw(measuring.kept("forms")["axes"], measuring.kept("forms")["cores"], path),
     "scale.png": lambda path: scale.draw(measuring.kept("scale"), path),
+    "learning_curve.png": lambda path: learning_curve.draw(measuring.kept("learning_curve"), path),
     "quality.png": lambda path: leaderboard.draw(measuring.kept("leaderboard"), path),
 }
 ALL = (*RESULTS, *RUNS, *SWEEPS)

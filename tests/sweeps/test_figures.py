@@ -44,6 +44,13 @@ def test_an_axis_is_logarithmic_if_its_numbers_range_widely() -> None:
         assert figure.axes[0].get_xscale() == scale
 
 
+def test_few_random_numbers_have_round_ticks_that_do_not_cover_each_other() -> None:
+    figure = figures.draw_keys(runs_of(**{"0.00264747": 2.0, "0.00687161": 2.1, "0.0115543": 2.2}), ["key"])
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert max(map(len, labels)) <= 6 and len(labels) > 2
+
+
 def test_categories_are_points_that_no_line_joins() -> None:
     figure = figures.draw_keys(runs_of(sgd=2.1, adamw=2.0, other=2.2), ["key"])
     axes = figure.axes[0]

@@ -23,6 +23,7 @@ MOST_KEYS = 9
 MOST_VALUES = 12
 # Values of a key that its axis can name, if they are this share of it apart.
 MOST_TICKS, APART = 6, 0.09
+LONGEST_TICK = 7  # letters of a value; the random ones of a search are longer, and stand beside round ticks
 # Letters of a category, and of all together that fit side by side below an axis.
 LONGEST_NAME, LONGEST_ROW = 18, 30
 # From this ratio of its largest value to its smallest on, a key has a logarithmic axis.
@@ -188,7 +189,8 @@ def _place(axes: Axes, name: Literal["x", "y"], key: str, runs: Sequence[Run]) -
     else:
         axis.set_major_locator(MaxNLocator(5, integer=all(number.is_integer() for number in numbers)))
     different = sorted(set(numbers))
+    labels = [f"{number:g}" for number in different]
     gaps = np.diff(np.log(different) if wide else different)
-    if len(different) <= MOST_TICKS and all(gaps >= APART * gaps.sum()):
-        axis.set_ticks(different, [f"{number:g}" for number in different])
+    if len(labels) <= MOST_TICKS and max(map(len, labels)) <= LONGEST_TICK and all(gaps >= APART * gaps.sum()):
+        axis.set_ticks(different, labels)
     return numbers

@@ -40,12 +40,13 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     layout = lay_out(C.double())
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
-    shown = move_apart(layout.places, 0.95 * choose_diameter(vocabulary) / SIDE)
+    labelled = len(vocabulary) <= MOST_LABELS
+    shown = move_apart(layout.places, 0.95 * choose_diameter(vocabulary) / SIDE) if labelled else layout.places
     for place, moved in zip(layout.places.tolist(), shown.tolist(), strict=True):
         axes.plot(*zip(place, moved, strict=True), color=style.FRAME, linewidth=1, zorder=0)
     mark_tokens(axes, vocabulary, shown)
     title = layout.title
-    if len(vocabulary) > MOST_LABELS:
+    if not labelled:
         title += f"\n{len(vocabulary):,} tokens are too many to label here; TensorBoard's projector names them"
     label_axes(axes, layout._replace(title=title))
     style.add_legend(figure, axes)

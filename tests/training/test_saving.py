@@ -52,6 +52,8 @@ class Kill(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         if pl_module.steps_taken >= self.at and self.by is None:
+            for logger in saving.list_tensorboards(trainer.loggers):
+                logger.experiment.close()  # its thread, which dies with a process that is killed, would write on
             raise KilledError
         if pl_module.steps_taken >= self.at and self.by is not None and not pl_module.interrupted:
             signal.raise_signal(self.by)

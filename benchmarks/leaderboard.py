@@ -15,7 +15,6 @@ paired test over the dev names (`python evaluate.py checkpoint=RUN against=RUN`)
 above. The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
-import json
 import math
 import re
 import shutil
@@ -27,9 +26,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks import measuring
-from makemore.files import METRICS
+from makemore.config.status import ENDED
 from makemore.inference.comparison import compare
 from makemore.models import model_file
+from makemore.sweeps.folder import read_metrics
 from makemore.views import style
 
 PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"
@@ -102,15 +102,21 @@ SYSTEMS = [
 
 
 def train(arguments: list[str], folder: Path) -> dict[str, Any]:
-    """The metrics of one run in a folder; those of a finished run that the same command left there."""
+    """The metrics of one run in a folder; those of a run that the same command has finished there.
+
+    What the same command left unfinished is trained again; a folder that holds anything else is left alone and refused.
+    """
     arguments, kept = ["test=true", *arguments], folder.with_suffix(".command")
-    if kept.exists() and kept.read_text(encoding="utf-8") == " ".join(arguments):
-        metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
-        return metrics
-    shutil.rmtree(folder, ignore_errors=True)  # an interrupted run, or one of another command
-    _, metrics = measuring.train(arguments, folder)
-    kept.write_text(" ".join(arguments), encoding="utf-8")
-    return metrics
+    command = " ".join(arguments)
+    if kept.exists() and kept.read_text(encoding="utf-8") == command:
+        metrics = read_metrics(folder)
+        if metrics is not None and metrics["status"] in ENDED:
+            return metrics
+        shutil.rmtree(folder, ignore_errors=True)
+    elif not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(command, encoding="utf-8")
+    return measuring.train(arguments, folder)[1]
 
 
 def key(system: str) -> str:

@@ -90,7 +90,9 @@ def test_a_logger_whose_extra_is_missing_names_it(tmp_path: Path, monkeypatch: p
     with refused("logger.wandb", "pip install", ".[wandb]"):
         targets.build_all("logger", {"wandb": {"_target_": f"{__name__}.needs_a_package"}}, tmp_path, object)
     monkeypatch.setitem(sys.modules, "optuna", None)
+    # Another test may have imported it, and then its package still names it.
     monkeypatch.delitem(sys.modules, "makemore.training.pruning", raising=False)
+    monkeypatch.delattr("makemore.training.pruning", raising=False)
     with refused("callbacks.prune", ".[optuna]"):
         targets.instantiate("callbacks.prune", {"_target_": "makemore.training.pruning.Prune"})
 

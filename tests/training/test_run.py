@@ -109,7 +109,7 @@ def test_tensorboard_has_steps_on_its_axis_and_results_with_the_hyper_parameters
         assert (last.step, last.value) == (250, pytest.approx(small.metrics[result], abs=1e-5))
     best = list(small.points("loss/best_dev").values())
     assert best == [min(list(small.points("loss/dev").values())[:n]) for n in (1, 2, 3)]
-    speeds = small.points("optimizer/examples_per_second")
+    speeds = small.points("optimizer/examples_per_s")
     assert list(speeds) == [100, 200, 250] and all(speed > 0 for speed in speeds.values())
     assert {tag.partition("/")[0] for tag in events.Tags()["scalars"]} == {"loss", "optimizer"}
 
@@ -128,7 +128,7 @@ def test_the_hparams_tab_lists_what_differs_first(train: Train, tmp_path: Path) 
     metrics = [metric.name.tag for metric in columns.metric_infos]
     assert metrics[:5] == [
         *("loss/best_dev", "loss/dev", "loss/train", "loss/train_split"),
-        "optimizer/examples_per_second",
+        "optimizer/examples_per_s",
     ]
 
 

@@ -80,7 +80,7 @@ class Throughput(L.Callback):
         began, steps = self._from
         self._from = None
         examples = trainer.datamodule.count_examples(pl_module.steps_taken - steps)  # type: ignore[attr-defined]
-        speed = {"optimizer/examples_per_second": examples / max(time.monotonic() - began, 1e-9)}
+        speed = {"optimizer/examples_per_s": examples / max(time.monotonic() - began, 1e-9)}
         log_scalars(trainer, speed, pl_module.steps_taken)
 
 

@@ -40,7 +40,7 @@ SETTINGS = {
 # Files that must be equal, byte for byte.
 SAME_BYTES = ("best.safetensors", "samples.txt", "loss.png")
 # Metrics and charts that a clock has a part in.
-TIMES = ("fit_seconds", "examples_per_second")
+TIMES = ("fit_seconds", "examples_per_second", "examples_per_s")
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

@@ -191,6 +191,13 @@ def test_the_diagnosis_shows_what_there_is(train: Train, few_names: Path, name: 
     assert {path.name for path in run.folder.glob("*.png")} == figures
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_the_diagnosis_has_room_for_a_transformer_of_its_usual_size(train: Train, few_names: Path) -> None:
+    data = ("data=text", f"data.path={few_names}", "data.batch_size=4", "steps=2", "logger=none")
+    run = train("model=transformer", *data, "callbacks=[update_ratio,scales]")
+    assert {path.name for path in run.folder.glob("*.png")} == {"update_ratio.png", "scales.png"}
+
+
 def test_windows_are_evaluated_within_the_budget_for_logits() -> None:
     model, windows = small("gru", 8), windows_of(NAMES[:300], 8)
     largest = 0

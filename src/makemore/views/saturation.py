@@ -1,6 +1,7 @@
 """saturation.png: hidden units whose tanh is flat, so that no gradient passes them, before training and after.
 
-After lecture 3. A unit that is saturated for every example is dead: it learns from none.
+After lecture 3. A unit that is saturated for every example is dead: it learns from none. Where the size of the
+activations falls from layer to layer, the signal fades.
 """
 
 import logging
@@ -25,7 +26,7 @@ SATURATED = 0.97  # beyond it the slope of tanh, 1 - h^2, is below 0.06
 EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, few enough to draw each as a row
 DEAD = "dead: saturated for every example"
 
-Layers = Mapping[str, Tensor]  # (examples, units) bool, where a unit is saturated, by the layer's name
+Layers = Mapping[str, Tensor]  # activations (examples, units) by the layer's name
 
 
 class Saturation(View):
@@ -34,23 +35,23 @@ class Saturation(View):
     Activations that are not finite are skipped, so of a diverged run the figure shows the last look before.
     """
 
-    kept = ("_looks",)
+    kept = ("_activations",)
 
     def __init__(self) -> None:
-        self._looks: dict[int, Layers] = {}  # by steps taken
+        self._activations: dict[int, Layers] = {}  # by steps taken
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         train = trainer.datamodule.dataset.train  # type: ignore[attr-defined]
         spread = torch.linspace(0, len(train) - 1, min(EXAMPLES, len(train)), dtype=torch.float64)
         self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
-        if not self._looks:
+        if not self._activations:
             self._look(trainer, pl_module)
-        if not self._looks:
+        if not self._activations:
             why = "this model has no nn.Tanh or nn.RNN modules and no `activations` of its own"
             log.info(f"saturation: nothing to show, because {why}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if self._looks:
+        if self._activations:
             self._look(trainer, pl_module)
 
     def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -58,29 +59,37 @@ class Saturation(View):
             layers = pl_module.model.activations(self._contexts.to(pl_module.device))
         if not layers or not all(h.isfinite().all() for h in layers.values()):
             return
-        saturated = {name: (h.flatten(1).abs() > SATURATED).cpu() for name, h in layers.items()}
-        first = list(self._looks.items())[:1]
-        self._looks = dict(first) | {pl_module.steps_taken: saturated}
-        for name, flat in saturated.items():
-            group = "saturation" if len(saturated) == 1 else f"saturation/{name}"
+        layers = {name: h.flatten(1).cpu() for name, h in layers.items()}
+        first = list(self._activations.items())[:1]
+        self._activations = dict(first) | {pl_module.steps_taken: layers}
+        for name, h in layers.items():
+            group = "saturation" if len(layers) == 1 else f"saturation/{name}"
+            flat = find_saturated(h)
             share, dead = float(flat.double().mean()), float(flat.all(0).sum())
             values = {f"{group}/share": share, f"{group}/dead_units": dead}
             log_scalars(trainer, values, pl_module.steps_taken)
-            log_histograms(trainer, pl_module, group, {"activations": layers[name]})
+            log_histograms(trainer, pl_module, group, {"activations": h})
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if not self._looks:
+        if not self._activations:
             return
-        looks = {f"after {n:,} steps" if n else "before training": layers for n, layers in self._looks.items()}
+        looks = {f"after {n:,} steps" if n else "before training": layers for n, layers in self._activations.items()}
         for when, layers in looks.items():
-            for name, flat in layers.items():
-                log.info(f"saturation of {name} {when}: {summarize(flat)}")
+            for name, h in layers.items():
+                log.info(f"saturation of {name} {when}: {summarize(h)}")
         show(trainer, pl_module, "saturation", draw(looks))
 
 
-def summarize(flat: Tensor) -> str:
-    """How much of a layer is saturated. (examples, units) bool"""
-    return f"{100 * flat.double().mean():.0f} % saturated, {flat.all(0).sum():,} of {flat.shape[1]:,} units dead"
+def find_saturated(h: Tensor) -> Tensor:
+    """Where a unit is saturated. (examples, units) -> bool"""
+    return h.abs() > SATURATED
+
+
+def summarize(h: Tensor) -> str:
+    """How much of a layer is saturated, and how large it is: the root mean square. (examples, units)"""
+    flat, size = find_saturated(h), h.double().square().mean().sqrt()
+    dead = f"{flat.all(0).sum():,} of {flat.shape[1]:,} units dead"
+    return f"{100 * flat.double().mean():.0f} % saturated, {dead}, size {size:.2g}"
 
 
 @style.styled
@@ -88,13 +97,13 @@ def draw(looks: Mapping[str, Layers]) -> Figure:
     """A column for each look; for each layer a picture of its units and examples, and a histogram of its units."""
     layers = len(next(iter(looks.values())))
     figure = Figure(figsize=(max(8, 6 * len(looks)), 8 if layers == 1 else 6 * layers), layout="constrained")
-    figure.suptitle(f"white: saturated, |h| > {SATURATED}")
+    figure.suptitle(f"white: saturated, |h| > {SATURATED}; size: root mean square of h")
     grid = figure.subplots(2 * layers, len(looks), squeeze=False, sharey="row", height_ratios=[3, 2] * layers)
     for column, (when, look) in enumerate(looks.items()):
-        for row, (name, flat) in enumerate(look.items()):
+        for row, (name, h) in enumerate(look.items()):
             where = when if layers == 1 else f"{name}, {when}"
-            draw_units(grid[2 * row, column], flat, f"{where}:\n{summarize(flat)}")
-            draw_histogram(grid[2 * row + 1, column], flat)
+            draw_units(grid[2 * row, column], find_saturated(h), f"{where}:\n{summarize(h)}")
+            draw_histogram(grid[2 * row + 1, column], find_saturated(h))
     for row in range(layers):
         grid[2 * row, 0].set_ylabel("example")
         grid[2 * row + 1, 0].set_ylabel("hidden units")

@@ -20,15 +20,14 @@ from torch import Tensor
 from makemore.data.minibatches import Batch
 from makemore.models.base import LanguageModel, evaluating
 from makemore.views import style
-from makemore.views.show import View, log_histograms, log_scalars, show
+from makemore.views.show import View, choose_parameters, log_histograms, log_scalars, show
 
 log = logging.getLogger(__name__)
 
 LOOKS = 200  # in a run
 MOST_EXAMPLES = 1024  # that gradients are taken of
 COLUMNS = 5  # histograms side by side
-LONG_TITLE = 26  # letters, of which a histogram's width holds no more in the usual size
-MOST_HISTOGRAMS = 20  # of parameters; a network of many layers shows its matrices alone
+TITLE = 285  # points of letters that a histogram is wide, so that a long title is in smaller ones
 
 # By parameter.
 Sizes = dict[str, list[float]]
@@ -104,37 +103,35 @@ def draw(
     steps: Sequence[int], weight_sizes: Sizes, gradient_sizes: Sizes, weights: Tensors, gradients: Tensors
 ) -> Figure:
     """Above, sizes at each look, by steps taken; below, histograms of each parameter and its gradient at the end."""
-    colors = dict(zip(weights, style.color_parameters(weights), strict=True))
-    if len(weights) > MOST_HISTOGRAMS:
-        weights = {name: each for name, each in weights.items() if each.dim() > 1}
-    lines = math.ceil(len(weights) / COLUMNS)
-    rows, columns = 2 * lines, math.ceil(len(weights) / lines)
+    names = choose_parameters(weights)
+    colors = dict(zip(names, style.color_parameters(names), strict=True))
+    lines = math.ceil(len(names) / COLUMNS)
+    rows, columns = 2 * lines, math.ceil(len(names) / lines)
     figure = Figure(figsize=(12, 4.5 + 2.25 * rows), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.5, 2.25 * rows])[:, 0]
     left, right = above.subplots(1, 2)
     for axes, title, sizes in ((left, "weights and biases", weight_sizes), (right, "their gradients", gradient_sizes)):
-        for name, values in sizes.items():
-            line = style.choose_line(len(steps))
-            axes.plot(steps, values, line, color=colors[name], linewidth=1.2, label=name)
+        for name in names:
+            axes.plot(steps, sizes[name], style.choose_line(len(steps)), color=colors[name], linewidth=1.2, label=name)
         axes.set(title=f"size of {title}", ylabel="root mean square")
         style.set_logarithmic(axes, "y")
         style.label_steps(axes)
     style.add_legend(figure, axes)
     grid = below.subplots(rows, columns, squeeze=False)
-    for number, name in enumerate(weights):
+    for number, name in enumerate(names):
         row, column = divmod(number, columns)
         draw_histogram(grid[2 * row, column], weights[name], colors[name], f"{name}: entries")
         draw_histogram(grid[2 * row + 1, column], gradients[name], colors[name], f"{name}: gradient")
     for axes in grid[:, 0]:
         axes.set_ylabel("how many")
-    for axes in grid[-2:, len(weights) - columns * (lines - 1) :].flat:
+    for axes in grid[-2:, len(names) - columns * (lines - 1) :].flat:
         axes.set_visible(False)
     return figure
 
 
 def draw_histogram(axes: Axes, tensor: Tensor, color: str, title: str) -> None:
     """How often each value occurs among a tensor's finite entries."""
-    axes.set_title(title, fontsize=11 if len(title) < LONG_TITLE else 9)
+    axes.set_title(title, fontsize=min(11, TITLE / len(title)))
     entries = tensor[tensor.isfinite()].double().numpy()
     if len(entries) == 0:
         axes.text(0.5, 0.5, "not numbers", ha="center", transform=axes.transAxes)

@@ -1,4 +1,4 @@
-"""Where views put what they show: the run's folder and TensorBoard."""
+"""What views of a run share: where they put what they show, and which parameters they have room for."""
 
 import io
 import math
@@ -18,6 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from makemore.config.schema import Picture
 from makemore.views import style
 
+MOST_PARAMETERS = 20  # that a figure shows one by one
+
 
 class View(L.Callback):
     """A callback that goes on in a resumed run where it was: the attributes named in `kept` are saved with the run.
@@ -32,6 +34,12 @@ class View(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)
+
+
+def choose_parameters(parameters: Mapping[str, Tensor]) -> list[str]:
+    """The names of those that a figure has room for: all, or of a network of many layers the matrices."""
+    few = len(parameters) <= MOST_PARAMETERS
+    return [name for name, each in parameters.items() if few or each.dim() > 1]
 
 
 def folder(trainer: L.Trainer) -> Path:

@@ -16,7 +16,7 @@ from torch import Tensor
 from makemore.config.schema import TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
-from makemore.views.show import View, log_scalars, show
+from makemore.views.show import View, choose_parameters, log_scalars, show
 
 log = logging.getLogger(__name__)
 
@@ -64,21 +64,27 @@ class UpdateRatio(View):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._steps:
-            show(trainer, pl_module, "update_ratio", draw(self._steps, self._ratios))
+            ratios = {name: self._ratios[name] for name in choose_parameters(self._weights)}
+            show(trainer, pl_module, "update_ratio", draw(self._steps, ratios))
         else:
             log.info("update ratio: nothing to show, because no optimizer step moved this model's weights")
 
 
 def log10_ratio(before: Tensor, after: Tensor) -> float:
     """log10 of std(update) / std(weights) for one step; not a number if either has no spread."""
-    ratio = float((after - before).std() / before.std())
+    ratio = spread(after - before) / spread(before) if spread(before) else math.nan
     return math.log10(ratio) if 0 < ratio < math.inf else math.nan
+
+
+def spread(values: Tensor) -> float:
+    """The standard deviation; exactly 0 for equal values, whose rounded mean may differ from them."""
+    return float(values.std()) if values.min() < values.max() else 0.0
 
 
 @style.styled
 def draw(steps: Sequence[int], ratios: Mapping[str, Sequence[float]]) -> Figure:
     """A curve for each parameter: std(update) / std(weights), whose log10 are given, against the steps taken."""
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8, 5 + 0.12 * len(ratios)), layout="constrained")  # taller with its legend
     axes = figure.add_subplot()
     line = style.choose_line(len(steps))
     for color, (name, values) in zip(style.color_parameters(ratios), ratios.items(), strict=True):

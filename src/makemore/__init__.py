@@ -7,7 +7,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     data: brown, corpus, vocabulary, split, documents, cache, windows, spans, dataset, minibatches, datamodule
     models: base, sequence, registry, model_file, contract
     inference: units, spacing, sampling, evaluation, comparison, neighbours, projection, page
-    views: style, show, tsne, tokens, and a file for each figure
+    views: style, show, tokens, and a file for each figure
     training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
     training: module, callbacks, pruning, mlflow_logger, report, start_from, run
     sweeps: folder, progress, command, job, table, figures, report

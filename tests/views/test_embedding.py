@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from makemore.config.schema import Level
@@ -23,20 +21,6 @@ def test_every_token_is_labelled(dimensions: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         style.save(figure, tmp_path / "embedding.png")
-
-
-@given(st.integers(4, 30), st.integers(0, 20))
-@settings(deadline=None)
-def test_tokens_are_moved_apart_and_no_others(count: int, seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    places = torch.randn(count // 2, 2, generator=chance, dtype=torch.float64).repeat(2, 1)  # each twice
-    moved = embedding.move_apart(places, 0.01)
-    extent = places.max(0).values - places.min(0).values
-    assert torch.pdist(moved / extent).min() > 0.009
-    assert ((moved - places) / extent).abs().max() < 0.1
-    assert torch.equal(moved, embedding.move_apart(places, 0.01))
-    far = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    torch.testing.assert_close(embedding.move_apart(far, 0.01), far, atol=1e-5, rtol=0)
 
 
 def test_too_many_tokens_are_not_labelled() -> None:

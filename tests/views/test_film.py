@@ -4,7 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from makemore.views import film, tokens
+from makemore.inference.projection import lay_out
+from makemore.views import film
 from tests.views.observe import VOCABULARY, Counts, Network, Observed
 
 
@@ -35,9 +36,9 @@ def test_looks_are_closer_together_early_on(tmp_path: Path, monkeypatch: pytest.
 def test_the_film_ends_with_the_picture_of_the_last_table(dimensions: int) -> None:
     generator = torch.Generator().manual_seed(0)
     first, last = torch.randn(2, len(VOCABULARY), dimensions, generator=generator)
-    places = film.follow({0: first, 10: 0.9 * last + 0.1 * first, 20: last})
-    assert torch.equal(places[20], tokens.lay_out(last.double()).places)
-    moved = [(places[a] - places[b]).norm() for a, b in ((20, 10), (20, 0))]
+    layouts = film.follow_back({0: first, 10: 0.9 * last + 0.1 * first, 20: last})
+    assert torch.equal(layouts[20].places, lay_out(last.double()).places)
+    moved = [(layouts[a].places - layouts[b].places).norm() for a, b in ((20, 10), (20, 0))]
     assert moved[0] < moved[1]
 
 

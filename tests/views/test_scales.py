@@ -72,7 +72,8 @@ def test_every_parameter_has_its_colour_and_two_histograms() -> None:
 def test_of_many_parameters_matrices_are_shown() -> None:
     shapes = {f"layers.{i}.{kind}": shape for i in range(19) for kind, shape in (("weight", (4, 3)), ("bias", (3,)))}
     tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
-    figure = scales.draw([0, 5], *[{name: [1.0, 0.1] for name in tensors}] * 2, tensors, tensors)
+    sizes = {name: [1.0, 0.1] for name in tensors}
+    figure = scales.draw([0, 5], sizes, sizes, tensors, tensors)
     names = [f"layers.{i}.weight" for i in range(19)]
     assert [line.get_label() for line in figure.axes[1].lines] == names
     assert {axes.get_title().partition(":")[0] for axes in figure.axes[2:]} == {*names, ""}

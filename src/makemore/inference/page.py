@@ -7,6 +7,7 @@ train and dev documents: from these it counts a bigram and a 6-gram, marks known
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from makemore.data.vocabulary import UNKNOWN, Ids, Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import UserError
 from makemore.inference.evaluation import mean_loss, read_own
-from makemore.inference.projection import is_vowel, project
+from makemore.inference.projection import is_vowel, lay_out, move_apart
 from makemore.models.base import Layers
 from makemore.models.model_file import TrainedModel
 
@@ -30,6 +31,8 @@ PARTS = Path(__file__).parent / "browser"
 MOST_PARAMETERS = 10**6  # 5 MB of page, and a few milliseconds for each distribution
 MOST_CHARACTERS = 2**19  # of the train and dev documents; with more the page does without models by counts
 REPLACEMENT = "\ufffd"  # stands for a character without an id, which the page reads as `<unk>`
+MOST_LABELS = 300  # of the embedding
+APART = 0.065  # of 27 tokens, as a share of the picture: what a token takes of it
 PREFIX = 2  # characters of the first document that the page opens with
 
 
@@ -71,7 +74,9 @@ def write_out(trained: TrainedModel) -> Layers:
 def make_page(trained: TrainedModel, layers: Layers, documents: Documents, dev_loss: float) -> str:
     """The page as HTML, with everything in it. `dev_loss` is the model's, in nats per character."""
     vocabulary = trained.vocabulary
-    places, title, axes = project(layers.C.detach().double())  # (vocabulary, 2)
+    places, title, axes = lay_out(layers.C.detach().double())  # (vocabulary, 2)
+    if len(vocabulary) <= MOST_LABELS:
+        places = move_apart(places, APART * min(1, math.sqrt(27 / len(vocabulary))))
     train, dev = (decode(vocabulary, part[1:].numpy()) for part in documents.parts[:2])
     short = len(train) + len(dev) <= MOST_CHARACTERS
     run: dict[str, Any] = {
@@ -85,7 +90,8 @@ def make_page(trained: TrainedModel, layers: Layers, documents: Documents, dev_l
         "labels": [vocabulary.label(i) for i in range(len(vocabulary))],
         "unknown": vocabulary.tokens.index(UNKNOWN) if UNKNOWN in vocabulary.tokens else None,
         "vowels": [i for i, token in enumerate(vocabulary.tokens) if is_vowel(token)],
-        "embedding": {"title": title, "axes": axes, "places": places.tolist()},
+        "mostLabels": MOST_LABELS,
+        "embedding": {"title": title.splitlines()[0], "axes": axes, "places": places.tolist()},
         "C": encode(layers.C),
         "products": [[encode(W), encode(b)] for W, b in layers.products],
         "direct": layers.direct,

@@ -1,4 +1,4 @@
-"""Where to draw the tokens of an embedding table: its own two dimensions, or a projection."""
+"""Where to draw the tokens of an embedding table: at its own two dimensions, a projection, or a map by t-SNE."""
 
 import unicodedata
 from typing import NamedTuple
@@ -6,6 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from makemore.inference import tsne
+
+FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
+NEAREST = 3  # neighbours that a map should keep
+FOLLOWING = 60  # steps of t-SNE from one picture to the next
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 
 
@@ -37,3 +42,46 @@ def project(C: Tensor) -> Placement:
     title = f"embedding C: PCA projection of {dimensions} dimensions ({shares[:2].sum():.0f} % of the variance)"
     names = (f"principal component 1 ({shares[0]:.0f} %)", f"principal component 2 ({shares[1]:.0f} %)")
     return Placement(centred @ (directions * signs)[:2].T, title, names)
+
+
+def lay_out(C: Tensor) -> Placement:
+    """Where to draw each row of C (tokens, dimensions): a map by t-SNE if there are more dimensions than two."""
+    projected = project(C)
+    return describe_map(C, tsne.arrange(C, projected.places)) if is_mapped(C) else projected
+
+
+def follow(C: Tensor, before: Tensor) -> Placement:
+    """Where to draw each row of C (tokens, dimensions) beside a picture of almost the same table, (tokens, 2).
+
+    A map begins from the places `before`, so that tokens move no further than their vectors did.
+    """
+    return describe_map(C, tsne.descend(C.double(), before, FOLLOWING)) if is_mapped(C) else project(C)
+
+
+def is_mapped(C: Tensor) -> bool:
+    return C.shape[1] > 2 and FEWEST_MAPPED <= len(C) <= MOST_MAPPED
+
+
+def describe_map(C: Tensor, places: Tensor) -> Placement:
+    kept = 100 * tsne.measure_kept(C, places, NEAREST)
+    title = (
+        f"embedding C: its {C.shape[1]} dimensions by t-SNE; near means alike, far means nothing\n"
+        f"{kept:.0f} % of each token's {NEAREST} nearest in {C.shape[1]} dimensions are among its nearest here"
+    )
+    return Placement(places, title, None)
+
+
+def move_apart(places: Tensor, apart: float) -> Tensor:
+    """Places (tokens, 2), those moved that are nearer to each other than `apart`, a share of the space around them."""
+    least, extent = places.min(0).values, (places.max(0).values - places.min(0).values).clamp(min=1e-12)
+    moved = (places - least) / extent
+    angles = torch.arange(len(places))  # equal places are moved apart, too
+    moved = moved + 1e-6 * torch.stack([angles.cos(), angles.sin()], dim=1)
+    for _ in range(500):
+        away = moved.unsqueeze(1) - moved  # (tokens, tokens, 2), from each other one
+        distances = away.norm(dim=2, keepdim=True).clamp(min=1e-9)
+        pushes = (away / distances * (apart - distances).clamp(min=0)).sum(1) / 2  # (tokens, 2)
+        moved = moved + pushes
+        if pushes.abs().max() < 0.01 * apart:
+            break
+    return least + moved * extent

@@ -3,17 +3,16 @@
 from typing import Any
 
 import lightning.pytorch as L
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import Placement
+from makemore.inference.projection import Placement, lay_out, move_apart
 from makemore.views import style
 from makemore.views.show import show
-from makemore.views.tokens import MOST_LABELS, choose_diameter, lay_out, mark_tokens
+from makemore.views.tokens import MOST_LABELS, choose_diameter, mark_tokens
 
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
 SIDE = 460  # of the space between the outermost tokens, in points
@@ -51,22 +50,6 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     label_axes(axes, layout._replace(title=title))
     style.add_legend(figure, axes)
     return figure
-
-
-def move_apart(places: Tensor, apart: float) -> Tensor:
-    """Places (tokens, 2), those moved that are nearer to each other than `apart`, a share of the space around them."""
-    least, extent = places.min(0).values, (places.max(0).values - places.min(0).values).clamp(min=1e-12)
-    moved = (places - least) / extent
-    angles = torch.arange(len(places))  # equal places are moved apart, too
-    moved = moved + 1e-6 * torch.stack([angles.cos(), angles.sin()], dim=1)
-    for _ in range(500):
-        away = moved.unsqueeze(1) - moved  # (tokens, tokens, 2), from each other one
-        distances = away.norm(dim=2, keepdim=True).clamp(min=1e-9)
-        pushes = (away / distances * (apart - distances).clamp(min=0)).sum(1) / 2  # (tokens, 2)
-        moved = moved + pushes
-        if pushes.abs().max() < 0.01 * apart:
-            break
-    return least + moved * extent
 
 
 def find_common(vocabulary: Vocabulary) -> list[int]:

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as L
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from makemore import files
 from makemore.data.vocabulary import Vocabulary
-from makemore.views import style, tsne
+from makemore.inference.projection import Placement, follow, lay_out, move_apart
+from makemore.views import style
 from makemore.views.show import View, folder
-from makemore.views.tokens import MOST_LABELS, lay_out, mark_tokens
+from makemore.views.tokens import MOST_LABELS, choose_diameter, mark_tokens
 
 FRAMES = 60  # at most, in a run
 FRAME, PAUSE = 100, 3000  # milliseconds that a frame is shown, and the last one
-FOLLOWING = 60  # steps of t-SNE from one frame to the next
+SIDE = 340  # of the space between the outermost tokens, in points
 
 Tables = Mapping[int, Tensor]  # (vocabulary, emb_dim) by steps taken
 
@@ -56,45 +56,39 @@ class Film(View):
             self._tables[pl_module.steps_taken] = C.detach().cpu().clone()
 
 
-def follow(tables: Tables) -> dict[int, Tensor]:
-    """Where to draw the tokens at each step, (vocabulary, 2): in the end where `embedding.png` has them.
-
-    A map by t-SNE begins from that of the step after it, so that tokens move no further than their vectors did.
-    """
-    last = max(tables)
-    layout = lay_out(tables[last].double())
-    places = {last: layout.places}
-    for step in sorted(tables, reverse=True)[1:]:
-        C = tables[step].double()
-        if layout.names is None:
-            places[step] = tsne.descend(C, places[last], FOLLOWING)
-        else:
-            places[step] = lay_out(C).places
-        last = step
-    return places
+def follow_back(tables: Tables) -> dict[int, Placement]:
+    """Where to draw the tokens at each step: in the end where `embedding.png` has them, before that beside it."""
+    latest, *earlier = sorted(tables, reverse=True)
+    layouts = {latest: lay_out(tables[latest].double())}
+    for step in earlier:
+        layouts[step] = follow(tables[step].double(), layouts[latest].places)
+        latest = step
+    return layouts
 
 
 @style.styled
 def film(tables: Tables, vocabulary: Vocabulary) -> bytes:
-    """A GIF with a frame for each of the tables."""
-    places = follow(tables)
+    """A GIF with a frame for each of the tables; each fills its frame, because tables grow, and maps have no scale."""
+    layouts = follow_back(tables)
+    apart = 0.95 * choose_diameter(vocabulary) / SIDE
     figure = Figure(figsize=(5.4, 5.8), layout="constrained")
     axes = figure.add_subplot()
-    dots, labels = mark_tokens(axes, vocabulary, places[max(places)])
-    # Initial weights are far apart: if the axes showed them all, the tokens would end in a heap.
-    everywhere = torch.cat([places[step] for step in sorted(places)[len(places) // 2 :]])  # (frames * vocabulary, 2)
-    least, most = everywhere.min(0).values, everywhere.max(0).values
-    margin = 0.05 * (most - least)
-    (left, bottom), (right, top) = (least - margin).tolist(), (most + margin).tolist()
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    dots, labels = mark_tokens(axes, vocabulary, layouts[max(layouts)].places)
+    axes.set(xticks=[], yticks=[])
     style.add_legend(figure, axes)
     frames = []
-    for step in sorted(places):
+    for step, layout in sorted(layouts.items()):
+        places = move_apart(layout.places, apart)  # (vocabulary, 2)
         for kind, ids in dots:
-            kind.set_offsets(places[step][ids])
-        for label, place in zip(labels, places[step].tolist(), strict=True):
+            kind.set_offsets(places[ids])
+        for label, place in zip(labels, places.tolist(), strict=True):
             label.set_position(place)
-        axes.set_title(f"embedding C after {step:,} steps")
+        least, most = places.min(0).values, places.max(0).values
+        margin = 0.06 * (most - least).clamp(min=1e-12)
+        (left, bottom), (right, top) = (least - margin).tolist(), (most + margin).tolist()
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+        by = "" if layout.names else ", by t-SNE"
+        axes.set_title(f"embedding C after {step:,} steps{by}")
         frames.append(Image.open(io.BytesIO(style.render(figure))).convert("RGB"))
     file = io.BytesIO()
     durations = [FRAME] * (len(frames) - 1) + [PAUSE]

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import is_vowel, project
+from makemore.inference.projection import Placement, follow, is_vowel, lay_out, move_apart
 from makemore.views.show import View, show_png, writers
 from makemore.views.tokens import COLORS
 
 FOLDER, CONFIG, METADATA = "projector", "projector_config.pbtxt", "metadata.tsv"
 MOST_NUMBERS = 20_000  # of a table that is shown at every evaluation; a larger one takes time and space
 MOST_TOKENS = 60  # in a picture, the most frequent ones
-SIDE, MARGIN, RADIUS = 480, 30, 12  # of a picture and of a token in it, in pixels
+SIDE, MARGIN, RADIUS, TITLE = 480, 30, 12, 20  # of a picture and of a token in it, in pixels
 
 
 class Projector(View):
@@ -50,10 +50,12 @@ class Projector(View):
         C = C.detach().cpu()
         self._write(trainer, pl_module, C)
         shown = self._counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
-        self._places = follow(project(C[shown].double()).places, self._places, turn=C.shape[1] > 2)
+        table = C[shown].double()
+        layout = follow(table, self._places) if len(self._places) else lay_out(table)
+        self._places = layout.places
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
         colors = [COLORS.get(name_kind(pl_module.vocabulary, i), COLORS["other"]) for i in shown.tolist()]
-        show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, labels, colors))
+        show_png(trainer, pl_module, "embedding_while_learning", draw(layout, labels, colors))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         C = pl_module.model.embedding()
@@ -113,28 +115,20 @@ def name_kind(vocabulary: Vocabulary, index: int) -> str:
     return "consonant" if token.isalpha() else "other"
 
 
-def follow(places: Tensor, before: Tensor, turn: bool) -> Tensor:
-    """Places (tokens, 2), scaled to at most 1; turned to be as near as possible to those `before`, if there are any.
-
-    The orthogonal Procrustes problem: https://en.wikipedia.org/wiki/Orthogonal_Procrustes_problem
-    """
-    centred = places - places.mean(0)
-    centred = centred / centred.abs().max().clamp(min=1e-12)
-    if turn and before.shape == centred.shape:
-        u, _, v = torch.linalg.svd(centred.T @ before)  # (2, 2) each
-        centred = centred @ u @ v
-    return centred
-
-
-def draw(places: Tensor, labels: list[str], colors: list[str]) -> bytes:
-    """A PNG of tokens at their places (tokens, 2), the first ones on top."""
+def draw(layout: Placement, labels: list[str], colors: list[str]) -> bytes:
+    """A PNG of tokens at their places, which fill it, the first ones on top."""
     palette = {color: number for number, color in enumerate(["#ffffff", "#000000", *dict.fromkeys(colors)])}
-    picture = Image.new("P", (SIDE, SIDE), palette["#ffffff"])
+    picture = Image.new("P", (SIDE, SIDE + TITLE), palette["#ffffff"])
     picture.putpalette(bytes.fromhex("".join(color[1:] for color in palette)))
     pen = ImageDraw.Draw(picture)
-    extent = places.abs().max().clamp(min=1e-12)
-    pixels = SIDE / 2 + places / extent * torch.tensor([1.0, -1.0]) * (SIDE / 2 - MARGIN)  # (tokens, 2), y down
-    for (x, y), label, color in reversed(list(zip(pixels.tolist(), labels, colors, strict=True))):
+    pen.text(
+        (SIDE / 2, TITLE), layout.title.partition(";")[0], font=load_font(15), anchor="mm", fill=palette["#000000"]
+    )
+    places = move_apart(layout.places, 2 * RADIUS / (SIDE - 2 * MARGIN))  # (tokens, 2)
+    least, most = places.min(0).values, places.max(0).values
+    pixels = MARGIN + (places - least) / (most - least).clamp(min=1e-12) * (SIDE - 2 * MARGIN)
+    for (x, up), label, color in reversed(list(zip(pixels.tolist(), labels, colors, strict=True))):
+        y = SIDE + TITLE - up
         pen.ellipse((x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS), fill=palette[color])
         size = RADIUS * 1.5 / math.sqrt(len(label))
         pen.text((x, y), label, font=load_font(size), anchor="mm", fill=palette["#000000"])

@@ -1,4 +1,4 @@
-"""What pictures of an embedding table share: where each token goes, and how it is drawn there."""
+"""How pictures of an embedding table draw its tokens."""
 
 import math
 
@@ -8,30 +8,13 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
-from makemore.inference.projection import Placement, is_vowel, project
-from makemore.views import style, tsne
+from makemore.inference.projection import is_vowel
+from makemore.views import style
 
 MOST_LABELS = 300  # more would cover each other
 COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
-FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
-NEAREST = 3  # neighbours that a map should keep
 
 Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens
-
-
-def lay_out(C: Tensor) -> Placement:
-    """Where to draw each row of C (tokens, dimensions): a map by t-SNE if there are more dimensions than two."""
-    projected = project(C)
-    tokens, dimensions = C.shape
-    if dimensions <= 2 or not FEWEST_MAPPED <= tokens <= MOST_MAPPED:
-        return projected
-    places = tsne.arrange(C, projected.places)
-    kept = 100 * tsne.measure_kept(C, places, NEAREST)
-    title = (
-        f"embedding C: its {dimensions} dimensions by t-SNE; near means alike, far means nothing\n"
-        f"of every token's {NEAREST} nearest in {dimensions} dimensions {kept:.0f} % are its nearest here"
-    )
-    return Placement(places, title, None)
 
 
 def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[Dots, list[Text]]:

@@ -4,7 +4,6 @@
 const NAMES = 12; // drawn from each model
 const LONGEST_NAME = 200; // characters, as in sample.py
 const MOST_ROWS = 40; // of the next character: of more, the likeliest
-const MOST_LABELS = 300; // of the embedding
 const SATURATED = 0.97; // as in saturation.png
 const ORDER = 6; // of the n-gram model
 
@@ -128,9 +127,9 @@ function showEmbedding(context) {
   $("embedding").setAttribute("class", radius < 9 ? "crowded" : "");
   const way = draw("polyline", { class: "way", points: context.map((id) => points[id].join(",")).join(" ") });
   const tokens = points.map(([x, y], id) => {
-    const kind = run.vowels.includes(id) ? "place vowel" : "place";
+    const kind = id === 0 ? "place boundary" : run.vowels.includes(id) ? "place vowel" : "place";
     const circle = draw("circle", { class: kind, cx: x, cy: y, r: read.has(id) ? 13 : radius });
-    const label = read.has(id) || vocabulary <= MOST_LABELS ? [draw("text", { x, y }, run.labels[id])] : [];
+    const label = read.has(id) || vocabulary <= run.mostLabels ? [draw("text", { x, y }, run.labels[id])] : [];
     return draw("g", { class: read.has(id) ? "read" : "", "data-id": id }, circle, ...label);
   });
   // What is read lies above everything else.
@@ -138,9 +137,9 @@ function showEmbedding(context) {
   $("embedding").replaceChildren(way, ...tokens);
   const text = context.map((id) => run.labels[id]).join("");
   $("embedding").setAttribute("aria-label", `${title}; the context ${text} is highlighted`);
-  const names = axes[0].startsWith("C[") ? "" : ` Across: ${axes[0]}; up: ${axes[1]}.`;
+  const names = !axes || axes[0].startsWith("C[") ? "" : ` Across: ${axes[0]}; up: ${axes[1]}.`;
   $("embedding-note").replaceChildren(
-    `The ${title}.${names} The line joins what the network reads now, “${text}”, in its order. Vowels are orange.`,
+    `The ${title}.${names} The line joins what the network reads now, “${text}”, in its order. Vowels are orange, the boundary is grey.`,
   );
 }
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from makemore.views import tsne
+from makemore.inference import tsne
 
 
 def make_groups(count: int, each: int) -> torch.Tensor:

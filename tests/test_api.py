@@ -63,6 +63,11 @@ def test_what_the_model_does_not_know_is_refused(model: makemore.Model) -> None:
         model.loss([])
     with refused("words='emma'"):
         model.loss("emma")
+    wrong: Any = [3]
+    with refused("words=[3]"):
+        model.loss(wrong)
+    with refused("prefix=[3]"):
+        model.probabilities(wrong)
     values: dict[str, Any]
     for key, value in (("n", 0), ("temperature", 0.0), ("top_k", 0), ("max_length", 0), ("seed", -1), ("n", "many")):
         values = {key: value}

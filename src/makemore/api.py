@@ -94,6 +94,8 @@ class Model:
 
         Raises UserError if the model does not know a token of the prefix.
         """
+        if not isinstance(prefix, str):
+            raise UserError(f"prefix={prefix!r} must be a text")
         trained = self.trained
         ids = torch.tensor([0] * trained.block_size + trained.vocabulary.encode_text(prefix).tolist())
         p = trained.logits(ids[-trained.block_size :].unsqueeze(0)).softmax(1)[0]  # (vocabulary,)
@@ -106,7 +108,7 @@ class Model:
 
         Raises UserError if there are none, or the model does not know a token.
         """
-        if not words or isinstance(words, str):
+        if not words or isinstance(words, str) or not all(isinstance(word, str) for word in words):
             raise UserError(f'words={words!r} must be a list of one word or more, such as ["emma"]')
         measured = evaluation.measure_words(self.trained, words)
         losses = [loss for row in measured for _, loss in row["tokens"]]

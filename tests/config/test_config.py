@@ -187,6 +187,7 @@ def test_file_names_have_no_separators_and_fit_file_systems() -> None:
         ),
         (["model.hidden=${model.nothing}"], "hidden=model.nothing"),
         ([f"model.key_{i}=1" for i in range(10, 30)], ",".join(f"key_{i}=1" for i in range(10, 18))),
+        (["tags=[base,wide]", "figures=pdf", "debug=profiler", "debug=limit", "log_every=5"], "debug=limit"),
         ([], ""),
     ],
 )

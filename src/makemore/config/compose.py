@@ -32,7 +32,9 @@ Use = TypeVar("Use", EvaluateConfig, SampleConfig)
 # What a number's limits mean.
 WITHIN = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 # Overrides that do not name a run's folder, because they do not change what is learned; and how long its label may be.
-UNNAMED = re.compile(r"[+~]*((callbacks|logger|trainer)\b|(log_every|steps_per_execution|test)=)")
+UNNAMED = re.compile(
+    r"[+~]*((callbacks|logger|trainer)\b|(debug=profiler|figures=|log_every=|steps_per_execution=|tags=|test=))"
+)
 LONGEST_LABEL = 80  # bytes
 
 

@@ -172,17 +172,28 @@ def find_file(path: Path, key: str = "checkpoint") -> Path:
 def find(checkpoint: str | None, outputs: Path) -> Path:
     """The file of a model that a script was given, or of the run that wrote one last, alone or in a sweep.
 
+    Searches for a learning rate are passed over: they end at a rate that was too large for their weights.
+
     Raises:
         UserError: there is none.
     """
     if checkpoint is not None:
         return find_file(Path(checkpoint))
-    found = list(outputs.rglob(NAME))
-    if not found:
+    newest_first = sorted(outputs.rglob(NAME), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = next((path for path in newest_first if not is_search(path.parent)), None)
+    if found is None:
         raise UserError(
             f"there is no trained model under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return found
+
+
+def is_search(run: Path) -> bool:
+    """Whether a run's result is a suggestion, such as a learning rate, instead of its model."""
+    try:
+        return "suggestion" in json.loads((run / files.METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # without a result, or with a damaged one
+        return False
 
 
 def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:

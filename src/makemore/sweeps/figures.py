@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -111,15 +112,28 @@ def draw_pairs(runs: Sequence[Run], pairs: Sequence[tuple[str, str]], note: str 
         axes.label_outer()
         axes.margins(0.15)
     low, high = _limit([loss for best in cells.values() for loss in best.values()], margin=0)
+    scale = logarithmic_from(low, high)
     for axes, best in zip(drawn, cells.values(), strict=True):
         x, y = zip(*best, strict=True)
-        dots: Any = axes.scatter(x, y, c=list(best.values()), vmin=low, vmax=high, cmap="viridis", s=110, ec="white")
+        dots: Any = axes.scatter(x, y, c=list(best.values()), norm=scale, cmap="viridis", s=110, ec="white")
         axes.plot(x[0], y[0], "o", ms=15, fillstyle="none", color=ORANGE, mew=1.8, label="the best")
-    figure.colorbar(dots, ax=grid, label="best dev loss", shrink=0.7, aspect=30)
+    ticks = scale.inverse(np.linspace(0, 1, 5))
+    figure.colorbar(dots, ax=grid, label="best dev loss", shrink=0.7, aspect=30, ticks=ticks, format="{x:.3f}")
     style.add_legend(figure, drawn[0])
     averaged = "" if len(settings) == len(runs) else ", seeds averaged"
     figure.suptitle(f"{len(runs)} runs: lowest dev loss by two keys{averaged}{note}")
     return figure
+
+
+def logarithmic_from(low: float, high: float) -> FuncNorm:
+    """A scale of colours that is logarithmic in what losses are above the lowest, so that good ones differ in colour.
+
+    A hundredth of the whole range is added, because the lowest has no logarithm.
+    """
+    high = max(high, low + 1e-6)  # of equal losses
+    least = (high - low) / 100
+    to_and_from = (lambda x: np.log(np.maximum(x - low, 0) + least), lambda y: np.exp(y) + low - least)
+    return FuncNorm(to_and_from, vmin=low, vmax=high)
 
 
 @style.styled

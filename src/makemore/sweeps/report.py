@@ -91,9 +91,11 @@ def _summarize(folder: Path, runs: Sequence[Run], written: str) -> str:
 
 
 def format_table(rows: Sequence[Sequence[str]], widest: int = 60) -> str:
-    """Rows of cells, the first the head, in columns; empty columns are left out, and long cells are cut."""
+    """Rows of cells, the first the head, in columns; empty columns are left out, and long cells but advice are cut."""
     used = (column for column in zip(*rows, strict=True) if any(column[1:]))
-    columns = [[table.shorten(cell, widest) for cell in column] for column in used]
+    columns = [
+        [cell if column[0] == table.ADVICE else table.shorten(cell, widest) for cell in column] for column in used
+    ]
     for column in columns:
         width = max(map(len, column))
         right = all(table.is_number(cell) for cell in column[1:] if cell)

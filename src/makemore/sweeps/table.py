@@ -13,6 +13,8 @@ from makemore.inference.units import perplexity
 from makemore.sweeps import command
 from makemore.sweeps.folder import ERROR, loss_of, read_metrics, read_overrides, run_folders
 
+ADVICE = "suggestion"  # the column that says how to go on
+
 
 @dataclass(frozen=True)
 class Run:
@@ -104,8 +106,6 @@ def mean_dev(runs: Iterable[Run]) -> float:
 def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list[str]]:
     """The cells of the table of runs, the first row the head, the last column the folders' names."""
     columns: dict[str, list[str]] = {key: [run.overrides.get(key, "") for run in runs] for key in keys}
-    if any(run.suggestion for run in runs):
-        columns["suggestion"] = [run.suggestion for run in runs]
     columns["dev"] = [_format(run.dev, digits) for run in runs]
     if any(run.last_dev > run.dev + 5e-5 for run in runs):
         columns["last dev"] = [_format(run.last_dev, digits) for run in runs]
@@ -117,6 +117,7 @@ def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list
     columns["seconds"] = [_format(run.seconds, 1) for run in runs]
     columns["status"] = [run.status for run in runs]
     columns["error"] = [run.error for run in runs]
+    columns[ADVICE] = [run.suggestion for run in runs]
     columns["folder"] = [run.folder for run in runs]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 

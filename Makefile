@@ -1,7 +1,7 @@
 # make train: set up what training needs, and train.   make test: set up the rest, and run every check.
 # make coverage: the tests, and which lines and branches of src/ they do not reach.
 # make notebooks: run the notebooks again, and store what they show.
-# make figures: every picture in docs/, from short runs and from the benchmarks' kept results; about five minutes.
+# make figures: every picture in docs/ but two screenshots, from short runs and from the benchmarks' kept results; about five minutes.
 # make bench: a plain loop, plain Lightning and this project side by side, and every network against a plain loop; ten minutes.
 PYTHON ?= python3
 BIN = .venv/bin

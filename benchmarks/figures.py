@@ -1,10 +1,11 @@
-"""Every picture in docs/, made again.
+"""Every picture in docs/ that a program draws, made again.
 
     make figures                                  # all of them: about five minutes on two cores
     python -m benchmarks.figures loss.png speed.png
 
 Runs are trained for theirs, as the text beside each says; what a benchmark measured is drawn from its kept results.
-docs/hparams.png is a screenshot of TensorBoard.
+docs/hparams.png and docs/explore.png are screenshots of a browser: of TensorBoard after the sweep beside it in
+docs/sweeps.md, and of the page that experiment=lecture_2d writes.
 """
 
 import argparse

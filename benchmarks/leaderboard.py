@@ -15,6 +15,7 @@ paired test over the dev names (`python evaluate.py checkpoint=RUN against=RUN`)
 above. The test split is looked at once, by the run whose row it stands in; nothing is chosen by it.
 """
 
+import itertools
 import math
 import re
 import shutil
@@ -266,13 +267,13 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.add_subplot()
     axes.step(*zip(*reversed(best), strict=True), where="post", color=style.LIGHT_GREY, linewidth=2, zorder=0)
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=style.BLUE, markersize=6, zorder=5)
     style.set_logarithmic(axes, "x", apart=0.15)
     height = -math.inf
-    for x, y, name in points:
-        # Beside the axes, each above those of better systems, and joined to its point.
+    for (x, y, name), color in zip(points, itertools.cycle(style.COLORS), strict=False):
+        # Beside the axes, each above those of better systems, and joined to its point by a line of the same colour.
         height = max(y, height + LABEL)
-        line = {"arrowstyle": "-", "color": style.LIGHT_GREY, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
+        axes.plot(x, y, "o", color=color, markersize=6, zorder=5)
+        line = {"arrowstyle": "-", "color": color, "alpha": 0.5, "linewidth": 0.9, "shrinkB": 4, "relpos": (0, 0.5)}
         axes.annotate(
             f"{y:.3f}  {name}",
             (x, y),

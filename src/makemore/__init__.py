@@ -6,7 +6,7 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     config: status, schema, compose
     data: brown, corpus, vocabulary, split, documents, cache, windows, spans, dataset, minibatches, datamodule
     models: base, sequence, registry, model_file, contract
-    inference: units, spacing, sampling, evaluation, comparison, neighbours, projection, page
+    inference: units, spacing, sampling, evaluation, comparison, neighbours, tsne, projection, page
     views: style, show, tokens, and a file for each figure
     training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
     training: module, callbacks, pruning, mlflow_logger, report, start_from, run

@@ -287,7 +287,8 @@ def check_spans(config: TrainConfig, spans: Spans) -> None:
         return
     given = f"distillation={config.distillation:g} with model={config.model.name} needs whole documents"
     if config.data.layout is Layout.running:
-        raise UserError(f"{given}, and a running text has none; use a model that sees windows, such as model=mlp")
+        advice = "use distillation=0, or a model that sees windows, such as model=mlp"
+        raise UserError(f"{given}, and a running text has none; {advice}")
     longer = f"data.block_size={spans.windows.block_size} is shorter than some with their boundaries"
     raise UserError(f"{given}, and {longer}; give it a larger value")
 

@@ -5,7 +5,7 @@
 It has no residual connections, so what reaches the last layer, and what comes back to the first, depends on the scale
 of every W: `model.gain` multiplies the initial W of each hidden layer. With the lecture's 5/3, tanh keeps the size of
 what passes through it (He et al. 2015); batch normalization (Ioffe and Szegedy 2015) makes any gain work.
-`experiment=diagnose` draws the lecture's plots of both.
+`experiment=diagnose` shows both: saturation and the size of every layer's activations, weights, gradients and updates.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""`model=transformer`: a causal Transformer (Vaswani et al. 2017), pre-norm as GPT-2 (Radford et al. 2019).
+"""`model=transformer`: makemore.py's causal Transformer (Vaswani et al. 2017), pre-norm as GPT-2 (Radford et al. 2019).
 
     x_t = C[token t] + P[t]
     for each layer:  x = x + attention(norm(x)),  x = x + W2 gelu(norm(x) W1)

@@ -142,6 +142,12 @@ def test_settings_of_one_machine_are_taken_but_the_command_line_comes_last(proje
     succeed(project, "train.py", "experiment=smoke", "model.hidden=4", "callbacks=none", "hydra.run.dir=one")
     config = (project / "one" / "config.yaml").read_text()
     assert "\nsteps: 7\n" in config and "\n  hidden: 4\n" in config and "\nlogger: {}\n" in config
+    write(project, {"conf/local/default.yaml": "# @package _global_\ntrainer:\n  thread: 2\n"})
+    refused = run(project, "train.py", "steps=1")
+    assert refused.returncode == 1
+    assert all(each in refused.stderr for each in ("local/default.yaml", "trainer.thread ", "trainer.threads"))
+    write(project, {"conf/local/default.yaml": "steps: 7\n"})
+    assert "# @package _global_" in run(project, "train.py", "logger=none").stderr
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ SYNONYMS = {"ckpt_path": ("resume", "checkpoint"), "checkpoint": ("resume",), "e
 HYDRA = Path(hydra.__file__).parent
 # OmegaConf's names for types, in plain English.
 TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
+# In conf/, for this machine alone.
+LOCAL = Path("local", "default.yaml")
 # What OmegaConf says about a value, and what we say.
 VALUES = (
     (
@@ -134,6 +136,8 @@ def explain_value(error: Exception, conf: Path, config_name: str) -> str:
 def explain_key(key: str, conf: Path, config_name: str) -> str:
     """The sentence for a key that does not exist: the nearest that does, or the choices that bring it."""
     key = key.lstrip("+~")
+    if key == LOCAL.parts[0] and (conf / LOCAL).exists():
+        return f"{conf / LOCAL} must begin with the line '# @package _global_'"
     brought_by = list_keys(conf, config_name)
     if choices := brought_by.get(key):
         return f"{key} is not a key of this configuration; it comes with {' or '.join(choices)}"
@@ -144,7 +148,8 @@ def explain_key(key: str, conf: Path, config_name: str) -> str:
         return f"{key} is not a key of this configuration; it goes with another choice of {group}"
     synonym = next((each for each in SYNONYMS.get(key, ()) if each in brought_by), None)
     nearest = synonym or find_nearest(key, [*brought_by, RESUME])
-    return f"{key} is not a key{_ask(nearest)}; 'python {config_name}.py --help' lists every key"
+    where = f", but {conf / LOCAL} sets it" if key in read_keys(conf / LOCAL) else ""
+    return f"{key} is not a key{where}{_ask(nearest)}; 'python {config_name}.py --help' lists every key"
 
 
 def suggest(word: str, choices: Sequence[str]) -> str:
@@ -177,18 +182,26 @@ def list_keys(conf: Path, config_name: str) -> dict[str, list[str]]:
     brought_by: dict[str, list[str]] = {}
     # Where one of its files has the mistake, it cannot be composed.
     with initialize_config_dir(str(conf), version_base="1.3"), contextlib.suppress(HydraException):
-        composed = OmegaConf.to_container(compose(config_name, return_hydra_config=True))
+        without = ["~local"] if (conf / LOCAL).exists() and config_name == "train" else []
+        composed = OmegaConf.to_container(compose(config_name, without, return_hydra_config=True))
         brought_by = {key: [] for key in _flatten(composed)}
     present = set(brought_by)
     for path in sorted(conf.glob("*/*.yaml")):
         group = path.parent.name
-        text = path.read_text(encoding="utf-8")
-        choice: Any = OmegaConf.to_container(OmegaConf.create(text))
-        choice.pop("defaults", None)
-        for key in _flatten(choice, "" if "@package _global_" in text else f"{group}."):
+        for key in read_keys(path):
             if group in present and key not in present:
                 brought_by.setdefault(key, []).append(f"{group}={path.stem}")
     return brought_by
+
+
+def read_keys(path: Path) -> list[str]:
+    """The dotted keys that a choice's file sets, inner nodes included; none without the file."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    choice: Any = OmegaConf.to_container(OmegaConf.create(text))
+    choice.pop("defaults", None)
+    return list(_flatten(choice, "" if "@package _global_" in text else f"{path.parent.name}."))
 
 
 def _flatten(node: Any, prefix: str = "") -> Iterator[str]:

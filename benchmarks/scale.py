@@ -185,7 +185,7 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
         above.plot(sizes, times, color=style.BLUE, marker="o", zorder=2)
         above.set_title("reading the text, ms" if reads else "one step, µs")
         # Whole decades, so that every panel has numbers to read.
-        above.set_ylim(10 ** np.floor(np.log10(min(times))), 10 ** np.ceil(np.log10(max(times))))
+        above.set_ylim(0.8 * 10 ** np.floor(np.log10(min(times))), 1.25 * 10 ** np.ceil(np.log10(max(times))))
         below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color=style.ORANGE, marker="o")
         below.set_title("peak memory, MB")
         below.set_xlabel(LABELS[axis])
@@ -194,8 +194,8 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
             style.set_logarithmic(axes, "y", apart=0.12)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         below.set_ylim(1, 5000)
-        below.set_xticks(sizes if len(sizes) <= 5 else sizes[::2])
-        below.set_xticklabels([short(size) for size in (sizes if len(sizes) <= 5 else sizes[::2])])
+        ticks = sizes if len(sizes) <= 5 else sizes[::-2]  # the last one is named
+        below.set_xticks(ticks, [short(size) for size in ticks])
     style.save(figure, path)
 
 

@@ -105,7 +105,7 @@ def test_evaluate_compares_two_runs(script: Script) -> None:
     done = script("evaluate.py", "checkpoint=first", "against=second", "json=true")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["against"]["losses"]) == 2
-    assert "p = " in script("evaluate.py", "checkpoint=first", "against=second").stdout
+    assert "second/best.safetensors is better" in script("evaluate.py", "checkpoint=first", "against=second").stdout
     assert "against=third" in script("evaluate.py", "checkpoint=first", "against=third").stderr
 
 

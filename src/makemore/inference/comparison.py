@@ -117,9 +117,10 @@ def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
     if result["documents"] < ENOUGH:
         verdict = f"too few documents to tell; it takes {ENOUGH} or more"
     left_out = f" ({result['left_out']:,} with unknown tokens left out)" if result["left_out"] else ""
+    p = f"p = {result['p']:.2g}" if result["p"] >= 1e-9 else "p < 1e-9"
     text = (
         f"on {where}{left_out}: {first} {a:.4f}, {second} {b:.4f}; difference {result['difference']:+.4f} with a "
-        f"standard error of {result['standard_error']:.4f}, p = {result['p']:.2g}: {verdict}"
+        f"standard error of {result['standard_error']:.4f}, {p}: {verdict}"
     )
     if "perplexities" in result:
         text += "\nperplexity {:.1f}, {:.1f}".format(*result["perplexities"])

@@ -184,7 +184,7 @@ def draw(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
         above.plot(sizes, work / work[-1] * times[-1], color=style.LIGHT_GREY, linewidth=4, zorder=1)
         above.plot(sizes, times, color=style.BLUE, marker="o", zorder=2)
         above.set_title("reading the text, ms" if reads else "one step, µs")
-        # Whole decades, so that every panel has numbers to read.
+        # Whole decades and a little more, so that every panel has numbers to read.
         above.set_ylim(0.8 * 10 ** np.floor(np.log10(min(times))), 1.25 * 10 ** np.ceil(np.log10(max(times))))
         below.plot(sizes, [max(row["bytes"], 2**20) / 1e6 for row in rows], color=style.ORANGE, marker="o")
         below.set_title("peak memory, MB")

@@ -98,6 +98,12 @@ def test_models_with_other_dev_documents_are_refused(models: list[TrainedModel],
         compare(models[0], other, None)
 
 
+def test_a_comparison_says_how_likely_chance_is() -> None:
+    result = {"losses": (2.0, 2.1), "documents": 500, "name": "dev", "left_out": 0, "difference": 0.1}
+    for p, said in ((0.2, "p = 0.2"), (0.0, "p < 1e-9")):
+        assert said in format_comparison(result | {"standard_error": 0.01, "p": p}, "one", "other")
+
+
 def test_evaluate_compares_two_runs(script: Script) -> None:
     for name in ("first", "second"):
         command = ("train.py", "experiment=smoke", "steps=20", f"seed={len(name)}", f"hydra.run.dir={name}", *QUIET)

@@ -176,7 +176,10 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     assert model_file.find(None, tmp_path) == tmp_path / "multirun/b/2" / model_file.NAME
     # The result of experiment=lr_range is a rate, and its model is spoilt.
     (tmp_path / "multirun/b/2/metrics.json").write_text('{"suggestion": "schedule.lr=0.1"}')
+    (tmp_path / "a/1/metrics.json").write_text("null")
     assert model_file.find(None, tmp_path) == tmp_path / "a/1" / model_file.NAME
+    with refused("searches"):
+        model_file.find(None, tmp_path / "multirun")
 
 
 def test_what_is_not_ours_is_refused_by_name(tmp_path: Path) -> None:

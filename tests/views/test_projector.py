@@ -1,4 +1,5 @@
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,16 @@ def test_a_model_without_a_table_of_numbers_leaves_nothing(tmp_path: Path) -> No
     for model in (Counts(), broken):
         Observed(tmp_path, model, projector.Projector()).fit()
     assert not (tmp_path / "projector").exists()
+
+
+def test_a_picture_follows_the_one_before_by_turning_alone() -> None:
+    places = torch.randn(9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    first = projector.follow(places, torch.empty(0), turn=True)
+    assert float(first.abs().max()) == pytest.approx(1)
+    angle = torch.tensor(2.0)
+    turned = places @ torch.tensor([[angle.cos(), angle.sin()], [-angle.sin(), angle.cos()]]).double()
+    mirrored = turned * torch.tensor([1.0, -1.0]) * 3
+    again = projector.follow(mirrored, first, turn=True)
+    scale = math.sqrt(float(again.square().sum() / first.square().sum()))
+    assert torch.allclose(again, first * scale)
+    assert torch.equal(projector.follow(places, -first, turn=False), first)

@@ -136,7 +136,7 @@ def explain_value(error: Exception, conf: Path, config_name: str) -> str:
 def explain_key(key: str, conf: Path, config_name: str) -> str:
     """The sentence for a key that does not exist: the nearest that does, or the choices that bring it."""
     key = key.lstrip("+~")
-    if key == LOCAL.parts[0] and (conf / LOCAL).exists():
+    if key == LOCAL.parts[0] and any(each.startswith(f"{key}.") for each in read_keys(conf / LOCAL)):
         return f"{conf / LOCAL} must begin with the line '# @package _global_'"
     brought_by = list_keys(conf, config_name)
     if choices := brought_by.get(key):

@@ -10,7 +10,6 @@ from makemore.inference import tsne
 
 FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
 NEAREST = 3  # neighbours that a map should keep
-FOLLOWING = 60  # steps of t-SNE from one picture to the next
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 
 
@@ -47,26 +46,14 @@ def project(C: Tensor) -> Placement:
 def lay_out(C: Tensor) -> Placement:
     """Where to draw each row of C (tokens, dimensions): a map by t-SNE if there are more dimensions than two."""
     projected = project(C)
-    return describe_map(C, tsne.arrange(C, projected.places)) if is_mapped(C) else projected
-
-
-def follow(C: Tensor, before: Tensor) -> Placement:
-    """Where to draw each row of C (tokens, dimensions) beside a picture of almost the same table, (tokens, 2).
-
-    A map begins from the places `before`, so that tokens move no further than their vectors did.
-    """
-    return describe_map(C, tsne.descend(C.double(), before, FOLLOWING)) if is_mapped(C) else project(C)
-
-
-def is_mapped(C: Tensor) -> bool:
-    return C.shape[1] > 2 and FEWEST_MAPPED <= len(C) <= MOST_MAPPED
-
-
-def describe_map(C: Tensor, places: Tensor) -> Placement:
+    tokens, dimensions = C.shape
+    if dimensions <= 2 or not FEWEST_MAPPED <= tokens <= MOST_MAPPED:
+        return projected
+    places = tsne.arrange(C, projected.places)
     kept = 100 * tsne.measure_kept(C, places, NEAREST)
     title = (
-        f"embedding C: its {C.shape[1]} dimensions by t-SNE; near means alike, far means nothing\n"
-        f"{kept:.0f} % of each token's {NEAREST} nearest in {C.shape[1]} dimensions are among its nearest here"
+        f"embedding C: its {dimensions} dimensions by t-SNE; near means alike, far means nothing\n"
+        f"{kept:.0f} % of each token's {NEAREST} nearest in {dimensions} dimensions are among its nearest here"
     )
     return Placement(places, title, None)
 
@@ -78,7 +65,7 @@ def move_apart(places: Tensor, apart: float) -> Tensor:
     angles = torch.arange(len(places))  # equal places are moved apart, too
     moved = moved + 1e-6 * torch.stack([angles.cos(), angles.sin()], dim=1)
     for _ in range(500):
-        away = moved.unsqueeze(1) - moved  # (tokens, tokens, 2), from each other one
+        away = moved.unsqueeze(1) - moved  # (tokens, tokens, 2), from every other token
         distances = away.norm(dim=2, keepdim=True).clamp(min=1e-9)
         pushes = (away / distances * (apart - distances).clamp(min=0)).sum(1) / 2  # (tokens, 2)
         moved = moved + pushes

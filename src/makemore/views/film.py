@@ -12,13 +12,15 @@ from torch import Tensor
 
 from makemore import files
 from makemore.data.vocabulary import Vocabulary
-from makemore.inference.projection import Placement, follow, lay_out, move_apart
+from makemore.inference import tsne
+from makemore.inference.projection import Placement, lay_out, move_apart
 from makemore.views import style
 from makemore.views.show import View, folder
 from makemore.views.tokens import MOST_LABELS, choose_diameter, mark_tokens
 
 FRAMES = 60  # at most, in a run
 FRAME, PAUSE = 100, 3000  # milliseconds that a frame is shown, and the last one
+FOLLOWING = 60  # steps of t-SNE from one frame to the next
 SIDE = 340  # of the space between the outermost tokens, in points
 
 Tables = Mapping[int, Tensor]  # (vocabulary, emb_dim) by steps taken
@@ -57,12 +59,17 @@ class Film(View):
 
 
 def follow_back(tables: Tables) -> dict[int, Placement]:
-    """Where to draw the tokens at each step: in the end where `embedding.png` has them, before that beside it."""
+    """Where to draw the tokens at each step: in the end where `embedding.png` has them.
+
+    A map by t-SNE begins from that of the step after it, so that tokens move little from frame to frame.
+    """
     latest, *earlier = sorted(tables, reverse=True)
-    layouts = {latest: lay_out(tables[latest].double())}
+    layouts = {latest: (layout := lay_out(tables[latest].double()))}
     for step in earlier:
-        layouts[step] = follow(tables[step].double(), layouts[latest].places)
-        latest = step
+        C = tables[step].double()
+        mapped = layout.names is None
+        layout = layout._replace(places=tsne.descend(C, layout.places, FOLLOWING)) if mapped else lay_out(C)
+        layouts[step] = layout
     return layouts
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import Placement, follow, is_vowel, lay_out, move_apart
+from makemore.inference.projection import is_vowel, move_apart, project
 from makemore.views.show import View, show_png, writers
 from makemore.views.tokens import COLORS
 
@@ -50,12 +50,12 @@ class Projector(View):
         C = C.detach().cpu()
         self._write(trainer, pl_module, C)
         shown = self._counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
-        table = C[shown].double()
-        layout = follow(table, self._places) if len(self._places) else lay_out(table)
-        self._places = layout.places
+        # By PCA, because a map by t-SNE would take as long as thousands of steps.
+        projected = project(C[shown].double())
+        self._places = follow(projected.places, self._places, turn=C.shape[1] > 2)
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
         colors = [COLORS.get(name_kind(pl_module.vocabulary, i), COLORS["other"]) for i in shown.tolist()]
-        show_png(trainer, pl_module, "embedding_while_learning", draw(layout, labels, colors))
+        show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, projected.title, labels, colors))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         C = pl_module.model.embedding()
@@ -115,16 +115,27 @@ def name_kind(vocabulary: Vocabulary, index: int) -> str:
     return "consonant" if token.isalpha() else "other"
 
 
-def draw(layout: Placement, labels: list[str], colors: list[str]) -> bytes:
-    """A PNG of tokens at their places, which fill it, the first ones on top."""
+def follow(places: Tensor, before: Tensor, turn: bool) -> Tensor:
+    """Places (tokens, 2), scaled to at most 1; turned to be as near as possible to those `before`, if there are any.
+
+    The orthogonal Procrustes problem: https://en.wikipedia.org/wiki/Orthogonal_Procrustes_problem
+    """
+    centred = places - places.mean(0)
+    centred = centred / centred.abs().max().clamp(min=1e-12)
+    if turn and before.shape == centred.shape:
+        u, _, v = torch.linalg.svd(centred.T @ before)  # (2, 2) each
+        centred = centred @ u @ v
+    return centred
+
+
+def draw(places: Tensor, title: str, labels: list[str], colors: list[str]) -> bytes:
+    """A PNG of tokens at their places (tokens, 2), which fill it, the first ones on top."""
     palette = {color: number for number, color in enumerate(["#ffffff", "#000000", *dict.fromkeys(colors)])}
     picture = Image.new("P", (SIDE, SIDE + TITLE), palette["#ffffff"])
     picture.putpalette(bytes.fromhex("".join(color[1:] for color in palette)))
     pen = ImageDraw.Draw(picture)
-    pen.text(
-        (SIDE / 2, TITLE), layout.title.partition(";")[0], font=load_font(15), anchor="mm", fill=palette["#000000"]
-    )
-    places = move_apart(layout.places, 2 * RADIUS / (SIDE - 2 * MARGIN))  # (tokens, 2)
+    pen.text((SIDE / 2, TITLE), title, font=load_font(13), anchor="mm", fill=palette["#000000"])
+    places = move_apart(places, 2 * RADIUS / (SIDE - 2 * MARGIN))  # (tokens, 2)
     least, most = places.min(0).values, places.max(0).values
     pixels = MARGIN + (places - least) / (most - least).clamp(min=1e-12) * (SIDE - 2 * MARGIN)
     for (x, up), label, color in reversed(list(zip(pixels.tolist(), labels, colors, strict=True))):

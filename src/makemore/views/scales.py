@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOKS = 200  # in a run
 MOST_EXAMPLES = 1024  # that gradients are taken of
 COLUMNS = 5  # histograms side by side
-TITLE = 285  # points of letters that a histogram is wide, so that a long title is in smaller ones
+TITLE = 285  # letters times their size, in points, that fit above a histogram
 
 # By parameter.
 Sizes = dict[str, list[float]]

@@ -37,9 +37,9 @@ class View(L.Callback):
 
 
 def choose_parameters(parameters: Mapping[str, Tensor]) -> list[str]:
-    """The names of those that a figure has room for: all, or of a network of many layers the matrices."""
-    few = len(parameters) <= MOST_PARAMETERS
-    return [name for name, each in parameters.items() if few or each.dim() > 1]
+    """The names of those that a figure shows: all, or only the matrices, if there are more than `MOST_PARAMETERS`."""
+    matrices = [name for name, each in parameters.items() if each.dim() > 1]
+    return matrices if matrices and len(parameters) > MOST_PARAMETERS else list(parameters)
 
 
 def folder(trainer: L.Trainer) -> Path:

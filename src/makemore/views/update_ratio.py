@@ -72,7 +72,8 @@ class UpdateRatio(View):
 
 def log10_ratio(before: Tensor, after: Tensor) -> float:
     """log10 of std(update) / std(weights) for one step; not a number if either has no spread."""
-    ratio = spread(after - before) / spread(before) if spread(before) else math.nan
+    size = spread(before)
+    ratio = spread(after - before) / size if size else math.nan
     return math.log10(ratio) if 0 < ratio < math.inf else math.nan
 
 

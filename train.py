@@ -21,7 +21,7 @@ try:
     from makemore.config.status import ENDED, Status
     from makemore.models import registry
     from makemore.sweeps import command, job
-    from makemore.sweeps.folder import loss_of, read_metrics
+    from makemore.sweeps.folder import loss_of
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -45,7 +45,7 @@ def train(nodes: DictConfig) -> float:
 def run(nodes: DictConfig, folder: Path) -> float:
     """Checks the settings, trains, and returns the best dev loss."""
     config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
-    if config.resume is not None and (metrics := read_metrics(folder)) and metrics["status"] in ENDED:
+    if config.resume is not None and (metrics := files.read_metrics(folder)) and metrics["status"] in ENDED:
         print(f"{folder} has ended: {metrics['status']}, dev loss {metrics['dev_loss']}; there is nothing to resume")
         return loss_of(metrics)
     if config.resume is None:

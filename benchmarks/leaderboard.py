@@ -28,9 +28,9 @@ from matplotlib.figure import Figure
 
 from benchmarks import measuring
 from makemore.config.status import ENDED
+from makemore.files import read_metrics
 from makemore.inference.comparison import compare
 from makemore.models import model_file
-from makemore.sweeps.folder import read_metrics
 from makemore.views import style
 
 PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"

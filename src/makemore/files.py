@@ -35,6 +35,14 @@ def replace(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def read_metrics(run: Path) -> dict[str, Any] | None:
+    """What a run's `metrics.json` holds; None without one, or with a damaged one."""
+    try:
+        return dict(json.loads((run / METRICS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def to_json(values: Any) -> str:
     """Values as JSON, indented; null stands for what is not finite, which JSON cannot represent."""
 

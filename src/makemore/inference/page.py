@@ -22,7 +22,7 @@ from makemore.data.vocabulary import UNKNOWN, Ids, Vocabulary
 from makemore.data.windows import Windows
 from makemore.errors import UserError
 from makemore.inference.evaluation import mean_loss, read_own
-from makemore.inference.projection import is_vowel, lay_out, move_apart
+from makemore.inference.projection import MOST_LABELS, is_vowel, lay_out, move_apart
 from makemore.models.base import Layers
 from makemore.models.model_file import TrainedModel
 
@@ -31,7 +31,6 @@ PARTS = Path(__file__).parent / "browser"
 MOST_PARAMETERS = 10**6  # 5 MB of page, and a few milliseconds for each distribution
 MOST_CHARACTERS = 2**19  # of the train and dev documents; with more the page does without models by counts
 REPLACEMENT = "\ufffd"  # stands for a character without an id, which the page reads as `<unk>`
-MOST_LABELS = 300  # of the embedding
 APART = 0.065  # of 27 tokens, as a share of the picture: what a token takes of it
 PREFIX = 2  # characters of the first document that the page opens with
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from makemore.inference import tsne
 
 FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
+MOST_LABELS = 300  # of tokens in a picture; more would cover each other
 NEAREST = 3  # neighbours that a map should keep
 VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
 

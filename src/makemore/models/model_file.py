@@ -180,23 +180,13 @@ def find(checkpoint: str | None, outputs: Path) -> Path:
     if checkpoint is not None:
         return find_file(Path(checkpoint))
     newest_first = sorted(outputs.rglob(NAME), key=lambda path: path.stat().st_mtime, reverse=True)
-    found = next((path for path in newest_first if not is_search(path.parent)), None)
-    if found is None and newest_first:
-        why = "has nothing but searches for a learning rate"
-        raise UserError(f"{outputs}/ {why}; train with the rate that one suggests, or give checkpoint=PATH")
-    if found is None:
-        raise UserError(
-            f"there is no trained model under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
-        )
-    return found
-
-
-def is_search(run: Path) -> bool:
-    """Whether a run's result is a suggestion, such as a learning rate, instead of its model."""
-    try:
-        return "suggestion" in json.loads((run / files.METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):  # without a result, or with a damaged one
-        return False
+    for path in newest_first:
+        if "suggestion" not in (files.read_metrics(path.parent) or {}):
+            return path
+    but = "but searches for a learning rate " if newest_first else ""
+    raise UserError(
+        f"there is no trained model {but}under {outputs}/ yet; run 'python train.py' first, or give checkpoint=PATH"
+    )
 
 
 def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:

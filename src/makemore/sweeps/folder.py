@@ -11,7 +11,6 @@ sweep.csv, seeds.csv, *.png    the report
 """
 
 import functools
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from makemore.config.status import Status
-from makemore.files import METRICS
 
 COMMAND, ERROR = "multirun.yaml", "error.txt"
 # Where Hydra writes what it composed, inside a run's folder.
@@ -41,14 +39,6 @@ def list_texts(node: Any) -> list[str]:
 def read_overrides(run: Path) -> list[str]:
     """A run's overrides, `KEY=VALUE` each."""
     return list_texts(OmegaConf.load(run / OVERRIDES))
-
-
-def read_metrics(run: Path) -> dict[str, Any] | None:
-    """What a run's `metrics.json` holds; None without one, or with half of one."""
-    try:
-        return dict(json.loads((run / METRICS).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
 
 
 def loss_of(metrics: dict[str, Any]) -> float:

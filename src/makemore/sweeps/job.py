@@ -13,7 +13,7 @@ from makemore import files
 from makemore.config.compose import dump
 from makemore.config.status import ENDED
 from makemore.files import CONFIG, STATE
-from makemore.sweeps.folder import ERROR, HYDRA, OVERRIDES, loss_of, read_metrics
+from makemore.sweeps.folder import ERROR, HYDRA, OVERRIDES, loss_of
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def run(
 
 def find_loss(folder: Path, nodes: DictConfig) -> float | None:
     """The best dev loss of a run that has ended in this folder with the same configuration, or None."""
-    metrics = read_metrics(folder)
+    metrics = files.read_metrics(folder)
     ended = metrics is not None and metrics["status"] in ENDED and has_settings(folder, nodes)
     return loss_of(metrics) if metrics is not None and ended else None
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from makemore.config.status import Status
 from makemore.errors import UserError
+from makemore.files import read_metrics
 from makemore.inference.units import perplexity
 from makemore.sweeps import command
-from makemore.sweeps.folder import ERROR, loss_of, read_metrics, read_overrides, run_folders
+from makemore.sweeps.folder import ERROR, loss_of, read_overrides, run_folders
 
 ADVICE = "suggestion"  # the column that says how to go on
 

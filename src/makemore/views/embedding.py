@@ -9,10 +9,10 @@ from torch import Tensor
 
 from makemore.config.schema import Level
 from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import Placement, lay_out, move_apart
+from makemore.inference.projection import MOST_LABELS, Placement, lay_out, move_apart
 from makemore.views import style
 from makemore.views.show import show
-from makemore.views.tokens import MOST_LABELS, choose_diameter, mark_tokens
+from makemore.views.tokens import choose_diameter, mark_tokens
 
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
 SIDE = 460  # of the space between the outermost tokens, in points

@@ -13,10 +13,10 @@ from torch import Tensor
 from makemore import files
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference import tsne
-from makemore.inference.projection import Placement, lay_out, move_apart
+from makemore.inference.projection import MOST_LABELS, Placement, lay_out, move_apart
 from makemore.views import style
 from makemore.views.show import View, folder
-from makemore.views.tokens import MOST_LABELS, choose_diameter, mark_tokens
+from makemore.views.tokens import choose_diameter, mark_tokens
 
 FRAMES = 60  # at most, in a run
 FRAME, PAUSE = 100, 3000  # milliseconds that a frame is shown, and the last one

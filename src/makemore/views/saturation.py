@@ -102,8 +102,9 @@ def draw(looks: Mapping[str, Layers]) -> Figure:
     for column, (when, look) in enumerate(looks.items()):
         for row, (name, h) in enumerate(look.items()):
             where = when if layers == 1 else f"{name}, {when}"
-            draw_units(grid[2 * row, column], find_saturated(h), f"{where}:\n{summarize(h)}")
-            draw_histogram(grid[2 * row + 1, column], find_saturated(h))
+            flat = find_saturated(h)
+            draw_units(grid[2 * row, column], flat, f"{where}:\n{summarize(h)}")
+            draw_histogram(grid[2 * row + 1, column], flat)
     for row in range(layers):
         grid[2 * row, 0].set_ylabel("example")
         grid[2 * row + 1, 0].set_ylabel("hidden units")

@@ -8,10 +8,9 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
-from makemore.inference.projection import is_vowel
+from makemore.inference.projection import MOST_LABELS, is_vowel
 from makemore.views import style
 
-MOST_LABELS = 300  # more would cover each other
 COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
 
 Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens

@@ -254,9 +254,9 @@ def browse(file: Path, tmp_path: Path, address: str = "") -> str:
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         pytest.skip("neither chromium nor google-chrome, to open the page with, is installed")
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=9000"]
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [browser, *flags, profile, "--dump-dom", file.as_uri() + address]
+    command = [browser, *flags, profile, "--virtual-time-budget=30000", "--dump-dom", file.as_uri() + address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert not (lines := [line for line in done.stderr.splitlines() if "CONSOLE" in line]), lines
@@ -336,7 +336,9 @@ def test_the_page_has_room_on_a_narrow_screen_and_takes_any_address(
 
 
 def test_what_a_person_does_is_kept_in_the_address(tmp_path: Path) -> None:
-    act = """<script>setTimeout(() => {
+    act = """<script>
+      const wait = (ready, then) => ready() ? then() : setTimeout(wait, 100, ready, then);
+      wait(() => document.querySelector("main").ariaBusy === "false", () => {
         const set = (id, value) => {
           document.getElementById(id).value = value;
           document.getElementById(id).dispatchEvent(new Event("input"));
@@ -348,8 +350,8 @@ def test_what_a_person_does_is_kept_in_the_address(tmp_path: Path) -> None:
         document.getElementById("again").click();
         document.querySelector("#next-table tr[data-id='13']").click();
         document.getElementById("controls").requestSubmit();
-        setTimeout(() => (document.getElementById("message").textContent = location.hash), 2000);
-      }, 3000)</script></body>"""
+        wait(() => location.hash, () => (document.getElementById("message").textContent = location.hash));
+      })</script></body>"""
     file = tmp_path / "page.html"
     file.write_text(page_of(network(), names()).replace("</body>", act), encoding="utf-8")
     document = browse(file, tmp_path)

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from makemore.threads import use_one_thread
+
 PERPLEXITY = 30  # the usual one; of few points a fifth count as near
 STEPS = 1000
 
@@ -18,6 +20,7 @@ def arrange(points: Tensor, start: Tensor) -> Tensor:
     return descend(points.double(), 0.01 * start.double() / start.double().std().clamp(min=1e-12), STEPS)
 
 
+@use_one_thread()  # steps of microseconds: where threads wait for a core, a second took sixteen
 def descend(points: Tensor, places: Tensor, steps: int) -> Tensor:
     """Moves places (N, 2) by gradient descent with momentum to where points (N, dimensions) should be drawn."""
     near = measure_nearness(points)  # (N, N)

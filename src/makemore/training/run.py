@@ -31,6 +31,7 @@ from makemore.files import METRICS, STATE
 from makemore.models import registry
 from makemore.models.base import LanguageModel
 from makemore.models.contract import check_model
+from makemore.threads import use_one_thread
 from makemore.training import execution
 from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, Throughput, TrainLoss
 from makemore.training.memory import check_size, explain_lack_of_memory
@@ -198,6 +199,7 @@ def check(config: TrainConfig) -> None:
         UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
     """
     execution.require_gpu(config.trainer)
+    # A process that is forked afterwards would wait for PyTorch's threads forever.
     with use_one_thread(), explain_lack_of_memory(config.model):
         documents = read_documents(config.data)
         block_size, processes = config.model.context_length(config.data), config.trainer.processes
@@ -210,17 +212,6 @@ def check(config: TrainConfig) -> None:
             given = f"data.batch_size={config.data.batch_size or 'null'} makes minibatches of {rows:,} examples"
             raise UserError(f"{given}, which trainer.processes={processes} cannot share; give it a multiple of that")
         check_size(config.model, len(documents.vocabulary), block_size, rows, processes)
-
-
-@contextlib.contextmanager
-def use_one_thread() -> Iterator[None]:
-    """Keeps PyTorch from starting threads: a process that is forked afterwards would wait for them forever."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def reads_documents(config: TrainConfig) -> bool:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from makemore.cli import hydra_fixes
 from makemore.config import compose as configuration
 from makemore.config.schema import TrainConfig
 from makemore.data import corpus
@@ -52,12 +53,19 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["hydra", "makemore.cli.main", "makemore.training.run", "makemore.inference.comparison"])
 
 
-def script_in(folder: Path) -> Script:
+# Hydra composes as it does for the scripts: in a tenth of the time.
+hydra_fixes.share_config_store()
+hydra_fixes.compose_choices_once()
+
+
+def script_in(folder: Path, project: Path = ROOT) -> Script:
     """Runs train.py or sample.py as a user would, in a folder: script_in(folder)("train.py", "steps=10")."""
 
     def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        command = [str(ROOT / name), *arguments]
+        if project != ROOT:
+            environment["PYTHONPATH"] = str(project / "src")
+        command = [str(project / name), *arguments]
         with tempfile.TemporaryDirectory() as outputs:
             process = FORKS.Process(target=_run_script, args=(command, folder, environment, outputs))
             process.start()
@@ -80,7 +88,12 @@ def _run_script(command: list[str], folder: Path, environment: dict[str, str], o
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv, sys.path[0] = command, str(Path(command[0]).parent)
+    project = Path(command[0]).parent
+    sys.argv, sys.path[0] = command, str(project)
+    if project != ROOT:  # a copy with a package of its own
+        sys.path.insert(1, str(project / "src"))
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("makemore", "hydra_plugins")]:
+            del sys.modules[name]
     try:
         runpy.run_path(command[0], run_name="__main__")
     finally:

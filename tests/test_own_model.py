@@ -1,17 +1,15 @@
 """An idea is local: networks, callbacks, loggers, optimizers and schedules that the project has never heard of."""
 
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import QUIET, ROOT
+from tests.helpers import QUIET, ROOT, script_in
 
 # A network with a mode, nested modules and a buffer.
 TINY = {
@@ -80,10 +78,7 @@ def write(project: Path, files: dict[str, str]) -> None:
 
 
 def run(project: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    return subprocess.run(
-        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
+    return script_in(project, project)(*command)
 
 
 def succeed(project: Path, *command: str) -> "subprocess.CompletedProcess[str]":
@@ -180,7 +175,7 @@ def test_everything_that_the_guide_shows_runs(project: Path) -> None:
     for command in commands:
         python, *words = shlex.split(command)
         assert python == "python"
-        short = ["steps=200", "data.overfit=1000"] if words[0] == "train.py" else []
+        short = ["steps=40", "data.overfit=300"] if words[0] == "train.py" else []
         succeed(project, *words, *short)
     runs = sorted(path.parent for path in (project / "outputs").rglob("metrics.json"))
     assert len(runs) >= 6

@@ -1,5 +1,6 @@
 import argparse
 import copy
+import inspect
 from typing import Any
 
 import pytest
@@ -59,13 +60,13 @@ def test_configurations_stay_independent_of_the_shared_store() -> None:
 
 
 def restore_composing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has a test's end undo what fixes do to Hydra's composing."""
+    """Undoes what fixes do to Hydra's composing, until the end of a test."""
     for owner, name in (
         (config_loader_impl, "create_defaults_list"),
         (ConfigLoaderImpl, "_compose_config_from_defaults_list"),
         (Sweeper, "validate_batch_is_legal"),
     ):
-        monkeypatch.setattr(owner, name, getattr(owner, name))
+        monkeypatch.setattr(owner, name, inspect.unwrap(getattr(owner, name)))
 
 
 COMMANDS = [

@@ -336,7 +336,7 @@ def test_the_page_has_room_on_a_narrow_screen_and_takes_any_address(
 
 
 def test_what_a_person_does_is_kept_in_the_address(tmp_path: Path) -> None:
-    act = """<script>
+    act = """<p id="address"></p><script>
       const wait = (ready, then) => ready() ? then() : setTimeout(wait, 100, ready, then);
       wait(() => document.querySelector("main").ariaBusy === "false", () => {
         const set = (id, value) => {
@@ -350,12 +350,14 @@ def test_what_a_person_does_is_kept_in_the_address(tmp_path: Path) -> None:
         document.getElementById("again").click();
         document.querySelector("#next-table tr[data-id='13']").click();
         document.getElementById("controls").requestSubmit();
-        wait(() => location.hash, () => (document.getElementById("message").textContent = location.hash));
+        // The page changes before it is drawn again.
+        wait(() => location.hash && document.getElementById("loss-title").textContent === "Loss of emm",
+          () => (document.getElementById("address").textContent = location.hash));
       })</script></body>"""
     file = tmp_path / "page.html"
     file.write_text(page_of(network(), names()).replace("</body>", act), encoding="utf-8")
     document = browse(file, tmp_path)
-    assert part(document, "message") == "#prefix=Emm&amp;temperature=0.35&amp;top_k=4&amp;seed=3&amp;sorted=1"
+    assert part(document, "address") == "#prefix=Emm&amp;temperature=0.35&amp;top_k=4&amp;seed=3&amp;sorted=1"
     assert part(document, "loss-title") == "Loss of emm"
     rows = torch.tensor(numbers(part(document, "next-table").split("<tbody>")[1]), dtype=torch.float64).view(27, 3)
     assert ((rows > 0).sum(0) == 4).all() and rows[:, 0].tolist() == sorted(rows[:, 0].tolist(), reverse=True)

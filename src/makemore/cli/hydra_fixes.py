@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ def compose_choices_once() -> None:
     def list_folders(repo: Any) -> tuple[str, ...]:
         return tuple(source.path for source in repo.get_sources())
 
+    @functools.wraps(find)
     def find_once(repo: Any, config_name: str | None, overrides_list: list[Override], **how: bool) -> DefaultsList:
         values = Overrides(repo, overrides_list).config_overrides
         choices = (str(each.input_line) for each in overrides_list if each not in values)
@@ -63,6 +65,7 @@ def compose_choices_once() -> None:
             found[key] = find(repo, config_name, overrides_list, **how)
         return replace(found[key], config_overrides=values)
 
+    @functools.wraps(merge)
     def merge_once(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> DictConfig:
         key = (repr(defaults), *list_folders(repo))
         if key not in merged:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import inspect
 import math
 import multiprocessing
 import os
@@ -18,6 +19,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.plugins.sweeper import Sweeper
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -51,11 +55,6 @@ Script = Callable[..., "subprocess.CompletedProcess[str]"]
 # A process that has imported the libraries, and nothing more, forks every run of a script: that takes seconds off each.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["hydra", "makemore.cli.main", "makemore.training.run", "makemore.inference.comparison"])
-
-
-# Hydra composes as it does for the scripts: in a tenth of the time.
-hydra_fixes.share_config_store()
-hydra_fixes.compose_choices_once()
 
 
 def script_in(folder: Path, project: Path = ROOT) -> Script:
@@ -178,6 +177,21 @@ def composed(*overrides: str) -> DictConfig:
     configuration.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", list(overrides))
+
+
+# Hydra composes as it does for the scripts: in a tenth of the time.
+hydra_fixes.share_config_store()
+hydra_fixes.compose_choices_once()
+
+
+def restore_composing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undoes what fixes do to Hydra's composing, until the end of a test."""
+    for owner, name in (
+        (config_loader_impl, "create_defaults_list"),
+        (ConfigLoaderImpl, "_compose_config_from_defaults_list"),
+        (Sweeper, "validate_batch_is_legal"),
+    ):
+        monkeypatch.setattr(owner, name, inspect.unwrap(getattr(owner, name)))
 
 
 def check(nodes: DictConfig) -> TrainConfig:

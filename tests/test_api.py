@@ -18,7 +18,13 @@ from makemore.errors import UserError
 from makemore.files import CONFIG
 from makemore.models import registry
 from makemore.models.base import LanguageModel
-from tests.helpers import FEW_NAMES, QUIET, ROOT, Script, refused
+from tests.helpers import FEW_NAMES, QUIET, ROOT, Script, refused, restore_composing
+
+
+@pytest.fixture(autouse=True)
+def hydra_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `makemore.train` compose without what the scripts do to Hydra."""
+    restore_composing(monkeypatch)
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_commands_on_pages_run(tmp_path: Path, trained: Path, command: str) -> N
         # Short; everything else is what the page says.
         shows = any(re.match(r"~?(experiment|callbacks|logger)\b", word) for word in words)
         own_data = any(re.match(r"data=|data\.(overfit|unique|path)|model=mixture", word) for word in words)
-        # Of the numbers of a sweep, two.
+        # Two values of each number that is swept.
         words = [re.sub(r"=(\d+,\d+),[\d,]+$", r"=\1", word) for word in words]
         short = ["steps=10", *([] if shows else QUIET), *([] if own_data else ["data.overfit=1000"])]
         short += [setting for word in words for setting in SMALLER.get(word, [])]

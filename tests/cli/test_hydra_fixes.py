@@ -1,11 +1,8 @@
 import argparse
 import copy
-import inspect
 from typing import Any
 
 import pytest
-from hydra._internal import config_loader_impl
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -15,7 +12,7 @@ from omegaconf import BooleanNode, OmegaConf
 from omegaconf.errors import ValidationError
 
 from makemore.cli import hydra_fixes
-from tests.helpers import composed
+from tests.helpers import composed, restore_composing
 
 
 @pytest.fixture
@@ -57,16 +54,6 @@ def test_configurations_stay_independent_of_the_shared_store() -> None:
     first = composed()
     first.model.hidden = 7
     assert composed().model.hidden == 200
-
-
-def restore_composing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undoes what fixes do to Hydra's composing, until the end of a test."""
-    for owner, name in (
-        (config_loader_impl, "create_defaults_list"),
-        (ConfigLoaderImpl, "_compose_config_from_defaults_list"),
-        (Sweeper, "validate_batch_is_legal"),
-    ):
-        monkeypatch.setattr(owner, name, inspect.unwrap(getattr(owner, name)))
 
 
 COMMANDS = [

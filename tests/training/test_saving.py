@@ -14,7 +14,7 @@ from makemore.models import model_file
 from makemore.training import execution, saving
 from tests.helpers import QUIET, Train, limit_file_size, refused, same_state
 
-FEW = ("data.overfit=300", "callbacks=none")
+QUICK = ("data.overfit=300", "callbacks=none")
 # What each run of these tests adds to the default one; steps are few, and a call takes 7.
 SETTINGS = {
     "words": (
@@ -22,22 +22,22 @@ SETTINGS = {
         *("data.replacement=false", "callbacks=none"),
     ),
     "plain": (),
-    "closed form": ("model.gradients=closed_form", "optimizer.momentum=0.9", "schedule=cosine", *FEW),
-    "dropout": ("optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.3", *FEW),
-    "epochs": ("data.replacement=false", "data.batch_size=700", "model.gradients=autograd", *FEW),
-    "distilled": ("distillation=0.5", *FEW),
+    "closed form": ("model.gradients=closed_form", "optimizer.momentum=0.9", "schedule=cosine", *QUICK),
+    "dropout": ("optimizer=adamw", "schedule=one_cycle", "model.init=kaiming", "model.dropout=0.3", *QUICK),
+    "epochs": ("data.replacement=false", "data.batch_size=700", "model.gradients=autograd", *QUICK),
+    "distilled": ("distillation=0.5", *QUICK),
     "ensemble": (
         *("model=ensemble", "model.networks=3", "model.hidden=20", "model.recency=0.8", "trainer.threads=2"),
-        *("data.replacement=false", "distillation=0.3", "optimizer=adamw", *FEW),
+        *("data.replacement=false", "distillation=0.3", "optimizer=adamw", *QUICK),
     ),
-    "wavenet": ("model=wavenet", "data.block_size=4", "model.hidden=5", "optimizer=adamw", *FEW),
-    "deep": ("model=deep", "model.layers=2", "model.hidden=5", "optimizer=adamw", *FEW),
-    "bow": ("model=bow", "model.hidden=5", "optimizer=adamw", *FEW),
-    "rnn": ("model=rnn", "model.hidden=5", "optimizer=adamw", "data.replacement=false", *FEW),
-    "gru": ("model=gru", "model.hidden=5", "model.dropout=0.3", "distillation=0.5", *FEW),
-    "lstm": ("model=lstm", "model.layers=2", "model.hidden=5", "model.dropout=0.3", "optimizer=adamw", *FEW),
+    "wavenet": ("model=wavenet", "data.block_size=4", "model.hidden=5", "optimizer=adamw", *QUICK),
+    "deep": ("model=deep", "model.layers=2", "model.hidden=5", "optimizer=adamw", *QUICK),
+    "bow": ("model=bow", "model.hidden=5", "optimizer=adamw", *QUICK),
+    "rnn": ("model=rnn", "model.hidden=5", "optimizer=adamw", "data.replacement=false", *QUICK),
+    "gru": ("model=gru", "model.hidden=5", "model.dropout=0.3", "distillation=0.5", "data.overfit=300"),
+    "lstm": ("model=lstm", "model.layers=2", "model.hidden=5", "model.dropout=0.3", "optimizer=adamw", *QUICK),
     "transformer": (
-        *("model=transformer", "model.width=8", "model.layers=1", "model.dropout=0.3", "distillation=0.5", *FEW),
+        *("model=transformer", "model.width=8", "model.layers=1", "model.dropout=0.3", "distillation=0.5", *QUICK),
     ),
     "bigram": ("model=bigram", "data.block_size=1", "data.batch_size=null", "data.overfit=100"),
     "diagnosed": ("callbacks=[default,saturation,scales,update_ratio]", "model.hidden=20"),

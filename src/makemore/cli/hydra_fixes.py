@@ -80,6 +80,7 @@ def compose_runs_once() -> None:
     """Keeps Hydra from composing runs only to check them, where the launcher composes all before it starts any."""
     check = Sweeper.validate_batch_is_legal
 
+    @functools.wraps(check)
     def check_for_launcher(sweeper: Any, batch: Sequence[Sequence[str]]) -> None:
         if not getattr(sweeper.launcher, "composes_first", False):
             check(sweeper, batch)

@@ -20,7 +20,7 @@ def arrange(points: Tensor, start: Tensor) -> Tensor:
     return descend(points.double(), 0.01 * start.double() / start.double().std().clamp(min=1e-12), STEPS)
 
 
-@use_one_thread()  # steps of microseconds: where threads wait for a core, a second took sixteen
+@use_one_thread()  # with threads that wait for a core, the 0.1 s for an alphabet became 16 s
 def descend(points: Tensor, places: Tensor, steps: int) -> Tensor:
     """Moves places (N, 2) by gradient descent with momentum to where points (N, dimensions) should be drawn."""
     near = measure_nearness(points)  # (N, N)

@@ -58,7 +58,10 @@ FORKS.set_forkserver_preload(["hydra", "makemore.cli.main", "makemore.training.r
 
 
 def script_in(folder: Path, project: Path = ROOT) -> Script:
-    """Runs train.py or sample.py as a user would, in a folder: script_in(folder)("train.py", "steps=10")."""
+    """Runs train.py or sample.py as a user would, in a folder: script_in(folder)("train.py", "steps=10").
+
+    They are those of the project, or of a copy of it, with the copy's package.
+    """
 
     def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}

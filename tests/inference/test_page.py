@@ -350,7 +350,7 @@ def test_what_a_person_does_is_kept_in_the_address(tmp_path: Path) -> None:
         document.getElementById("again").click();
         document.querySelector("#next-table tr[data-id='13']").click();
         document.getElementById("controls").requestSubmit();
-        // The page changes before it is drawn again.
+        // The address may change before the page is drawn again.
         wait(() => location.hash && document.getElementById("loss-title").textContent === "Loss of emm",
           () => (document.getElementById("address").textContent = location.hash));
       })</script></body>"""

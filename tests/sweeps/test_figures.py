@@ -87,6 +87,8 @@ def test_all_pairs_of_keys_are_drawn_with_one_scale_that_fits_what_is_seen() -> 
     assert len(seen) == 6 * 4  # a dot for each place, and none below another
     assert {each.get_clim() for each in dots} == {(seen.min(), seen.max())}
     assert seen.max() < max(run.dev for run in runs)
+    for losses in (np.asarray(each.get_array()) for each in dots):
+        assert (np.diff(losses) < 0).all()  # the better are drawn over the worse
 
 
 def test_keys_that_are_too_many_are_named_as_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

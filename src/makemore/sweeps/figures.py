@@ -114,9 +114,10 @@ def draw_pairs(runs: Sequence[Run], pairs: Sequence[tuple[str, str]], note: str 
     low, high = _limit([loss for best in cells.values() for loss in best.values()], margin=0)
     scale = logarithmic_from(low, high)
     for axes, best in zip(drawn, cells.values(), strict=True):
-        x, y = zip(*best, strict=True)
-        dots: Any = axes.scatter(x, y, c=list(best.values()), norm=scale, cmap="viridis", s=110, ec="white")
-        axes.plot(x[0], y[0], "o", ms=15, fillstyle="none", color=ORANGE, mew=1.8, label="the best")
+        x, y = zip(*reversed(best), strict=True)  # the better cover the worse
+        losses = list(reversed(best.values()))
+        dots: Any = axes.scatter(x, y, c=losses, norm=scale, cmap="viridis", s=110, ec="white")
+        axes.plot(x[-1], y[-1], "o", ms=15, fillstyle="none", color=ORANGE, mew=1.8, label="the best")
     ticks = scale.inverse(np.linspace(0, 1, 5))
     figure.colorbar(dots, ax=grid, label="best dev loss", shrink=0.7, aspect=30, ticks=ticks, format="{x:.3f}")
     style.add_legend(figure, drawn[0])

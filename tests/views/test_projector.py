@@ -8,8 +8,6 @@ import torch
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorboard.plugins.projector.projector_plugin import ProjectorConfig
 
-from makemore.config.schema import Level
-from makemore.data.vocabulary import Vocabulary
 from makemore.views import projector
 from tests.views.observe import NAMES, VOCABULARY, Counts, Network, Observed
 
@@ -43,19 +41,6 @@ def test_the_projector_knows_the_kind_and_the_frequency_of_each_token(tmp_path: 
         **{letter: text.count(letter) for letter in sorted(set(text))},
     }
     assert [rows[token]["kind"] for token in ".al"] == ["boundary", "vowel", "consonant"]
-
-
-def test_words_and_other_characters_have_kinds_too() -> None:
-    words = Vocabulary((".", "<unk>", "a"), Level.word)
-    assert [projector.name_kind(words, i) for i in range(3)] == ["boundary", "unknown", "word"]
-    characters = Vocabulary(("⏎", ".", "7", "ñ", "é"))
-    assert [projector.name_kind(characters, i) for i in range(5)] == [
-        "boundary",
-        "other",
-        "other",
-        "consonant",
-        "vowel",
-    ]
 
 
 def test_a_large_table_is_written_at_the_end_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

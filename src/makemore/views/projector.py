@@ -18,11 +18,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from makemore.config.schema import Level
-from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import is_vowel, move_apart, project
+from makemore.data.vocabulary import Vocabulary
+from makemore.inference.projection import move_apart, project
 from makemore.views.show import View, show_png, writers
-from makemore.views.tokens import COLORS
+from makemore.views.tokens import choose_color, name_kind
 
 FOLDER, CONFIG, METADATA = "projector", "projector_config.pbtxt", "metadata.tsv"
 MOST_NUMBERS = 20_000  # of a table that is shown at every evaluation; a larger one takes time and space
@@ -40,8 +39,7 @@ class Projector(View):
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in writers(trainer):
             remove_tables(Path(writer.log_dir), self._steps)
-        counts = trainer.datamodule.dataset.train.count_targets(len(pl_module.vocabulary))  # type: ignore[attr-defined]
-        self._counts = counts  # (vocabulary,)
+        self._counts = pl_module.data.train.count_targets(len(pl_module.vocabulary))  # (vocabulary,)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         C = pl_module.model.embedding()  # (vocabulary, dimensions)
@@ -54,7 +52,7 @@ class Projector(View):
         projected = project(C[shown].double())
         self._places = follow(projected.places, self._places, turn=C.shape[1] > 2)
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
-        colors = [COLORS.get(name_kind(pl_module.vocabulary, i), COLORS["other"]) for i in shown.tolist()]
+        colors = [choose_color(name_kind(pl_module.vocabulary, i)) for i in shown.tolist()]
         show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, projected.title, labels, colors))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -102,17 +100,6 @@ def describe_tokens(vocabulary: Vocabulary, counts: Tensor) -> str:
     """A row for each token: its label, what kind it is, and how often it occurs in train. (vocabulary,) counts"""
     rows = [f"{vocabulary.label(i)}\t{name_kind(vocabulary, i)}\t{count}\n" for i, count in enumerate(counts.tolist())]
     return "".join(["token\tkind\tfrequency\n", *rows])
-
-
-def name_kind(vocabulary: Vocabulary, index: int) -> str:
-    token = vocabulary.tokens[index]
-    if index == 0:
-        return "boundary"
-    if vocabulary.level is Level.word:
-        return "unknown" if token == UNKNOWN else "word"
-    if is_vowel(token):
-        return "vowel"
-    return "consonant" if token.isalpha() else "other"
 
 
 def follow(places: Tensor, before: Tensor, turn: bool) -> Tensor:

@@ -7,11 +7,12 @@ from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 from torch import Tensor
 
-from makemore.data.vocabulary import Vocabulary
+from makemore.config.schema import Level
+from makemore.data.vocabulary import UNKNOWN, Vocabulary
 from makemore.inference.projection import MOST_LABELS, is_vowel
 from makemore.views import style
 
-COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
+COLORS = {"vowel": style.LIGHT_ORANGE, "boundary": style.LIGHT_GREY}  # all other kinds have one colour
 
 Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens
 
@@ -22,7 +23,7 @@ def mark_tokens(axes: Axes, vocabulary: Vocabulary, places: Tensor) -> tuple[Dot
     dots, labels = [], list[Text]()
     for kind, chosen in find_kinds(vocabulary).items():
         x, y = places[chosen].T
-        drawn = axes.scatter(x, y, s=diameter**2, c=COLORS[kind], label=kind, edgecolors="white", linewidths=0.5)
+        drawn = axes.scatter(x, y, s=diameter**2, c=choose_color(kind), label=kind, edgecolors="white", linewidths=0.5)
         dots.append((drawn, chosen))
     for i, (x, y) in enumerate(places.tolist() if count <= MOST_LABELS else []):
         label = vocabulary.label(i)
@@ -36,9 +37,26 @@ def choose_diameter(vocabulary: Vocabulary) -> float:
     return max(3.0, 19 * min(1.0, math.sqrt(27 / len(vocabulary))))
 
 
+def choose_color(kind: str) -> str:
+    return COLORS.get(kind, style.LIGHT_BLUE)
+
+
+def name_kind(vocabulary: Vocabulary, index: int) -> str:
+    token = vocabulary.tokens[index]
+    if index == 0:
+        return "boundary"
+    if vocabulary.level is Level.word:
+        return "unknown" if token == UNKNOWN else "word"
+    if is_vowel(token):
+        return "vowel"
+    return "consonant" if token.isalpha() else "other"
+
+
 def find_kinds(vocabulary: Vocabulary) -> dict[str, list[int]]:
-    """The ids of the vowels, of other tokens, and of the boundary, so far as there are any."""
-    kinds: dict[str, list[int]] = {"vowel": [], "other": [], "boundary": [0]}
-    for i, token in list(enumerate(vocabulary.tokens))[1:]:
-        kinds["vowel" if is_vowel(token) else "other"].append(i)
+    """The ids of the kinds that a legend names: vowels, other tokens or words, the boundary, if there are any."""
+    rest = "word" if vocabulary.level is Level.word else "other"
+    kinds: dict[str, list[int]] = {"vowel": [], rest: [], "boundary": []}
+    for i in range(len(vocabulary)):
+        kind = name_kind(vocabulary, i)
+        kinds[kind if kind in kinds else rest].append(i)
     return {kind: ids for kind, ids in kinds.items() if ids}

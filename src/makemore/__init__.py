@@ -8,8 +8,8 @@ Every folder is a layer. Read the modules in this order; each imports only from 
     models: base, sequence, registry, model_file, contract
     inference: units, spacing, sampling, evaluation, comparison, neighbours, tsne, projection, page
     views: style, show, tokens, and a file for each figure
-    training: processes, parallel, schedule, targets, distillation, steps, execution, memory, hyperparameters, saving
-    training: module, callbacks, pruning, mlflow_logger, report, start_from, run
+    training: processes, parallel, schedule, instantiation, distillation, steps, execution, memory, hyperparameters
+    training: saving, module, callbacks, pruning, mlflow_logger, report, start_from, run
     sweeps: folder, progress, command, job, table, figures, report
     cli: hydra_fixes, imports, arguments, resume, run_folder, mistakes, main, console
     api

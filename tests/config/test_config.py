@@ -14,7 +14,7 @@ from makemore.config import compose as configuration
 from makemore.config import schema
 from makemore.errors import UnknownKeyError, UserError
 from makemore.models import registry
-from makemore.training import targets
+from makemore.training import instantiation
 from tests.helpers import ROOT, check, composed, refused
 
 GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment", "debug")
@@ -27,9 +27,9 @@ def test_every_choice_makes_a_whole_typed_configuration(choice: str) -> None:
     config = check(composed(choice, *needs.get(choice, [])))
     assert isinstance(config, schema.TrainConfig)
     assert isinstance(config.model, registry.config_of(config.model.name))
-    assert isinstance(targets.instantiate("schedule", config.schedule, steps=1)(0), float)
-    assert callable(targets.instantiate("optimizer", config.optimizer))
-    assert all(targets.build_all("callbacks", config.callbacks, Path(), L.Callback))
+    assert isinstance(instantiation.instantiate("schedule", config.schedule, steps=1)(0), float)
+    assert callable(instantiation.instantiate("optimizer", config.optimizer))
+    assert all(instantiation.build_all("callbacks", config.callbacks, Path(), L.Callback))
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from lightning.pytorch.loggers import Logger
 
+from makemore.training import instantiation
 from makemore.training import run as training
-from makemore.training import targets
 from makemore.training.mlflow_logger import make_logger
 from tests.helpers import Train, check, composed, refused
 
@@ -86,15 +86,15 @@ def needs_a_package() -> None:
 
 
 def test_a_logger_whose_extra_is_missing_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "list_extras", lambda: ["wandb", "optuna"])
+    monkeypatch.setattr(instantiation, "list_extras", lambda: ["wandb", "optuna"])
     with refused("logger.wandb", "pip install", ".[wandb]"):
-        targets.build_all("logger", {"wandb": {"_target_": f"{__name__}.needs_a_package"}}, tmp_path, object)
+        instantiation.build_all("logger", {"wandb": {"_target_": f"{__name__}.needs_a_package"}}, tmp_path, object)
     monkeypatch.setitem(sys.modules, "optuna", None)
     # Another test may have imported it, and then its package still names it.
     monkeypatch.delitem(sys.modules, "makemore.training.pruning", raising=False)
     monkeypatch.delattr("makemore.training.pruning", raising=False)
     with refused("callbacks.prune", ".[optuna]"):
-        targets.instantiate("callbacks.prune", {"_target_": "makemore.training.pruning.Prune"})
+        instantiation.instantiate("callbacks.prune", {"_target_": "makemore.training.pruning.Prune"})
 
 
 def test_a_logger_that_cannot_begin_is_refused_in_a_sentence(tmp_path: Path, few_names: Path) -> None:

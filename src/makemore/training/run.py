@@ -34,6 +34,7 @@ from makemore.models.contract import check_model
 from makemore.threads import use_one_thread
 from makemore.training import execution
 from makemore.training.callbacks import Interruption, LearningRateSchedule, Progress, Results, Throughput, TrainLoss
+from makemore.training.instantiation import build_all, instantiate, opened
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
 from makemore.training.parallel import ALONE, Share, StopTogether, describe, run_together
@@ -49,7 +50,7 @@ from makemore.training.saving import (
     read_state,
 )
 from makemore.training.start_from import load_weights
-from makemore.training.targets import build_all, instantiate, opened
+from makemore.training.steps import OptimizerFactory
 
 log = logging.getLogger(__name__)
 
@@ -76,32 +77,17 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
 def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share = ALONE) -> dict[str, Any]:
     """A run, or one process's share of it, which leaves everything in the folder `into`."""
     started = time.perf_counter()
-    callbacks = build_all("callbacks", config.callbacks, into, L.Callback)
-    for callback in callbacks:
-        if hasattr(callback, "check"):
-            callback.check(config)
+    callbacks = build_callbacks(config, into)
     loggers = build_all("logger", config.logger, into, Logger) if share.rank == 0 else []
     config, state = find_state(config, run_folder)
-    steps_taken = 0 if state is None else state[KEY]["steps_taken"]
-    own: list[L.Callback] = []
-    optimizer = None
-    if not config.model.fitted:
-        schedule = instantiate("schedule", config.schedule, steps=config.steps)
-        optimizer = partial(instantiate("optimizer", config.optimizer), lr=schedule(0))
-        log_every = min(config.log_every, max(1, config.steps // 20))  # at least 20 points in a chart
-        own = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every), Throughput()]
-        if config.trainer.progress_bar and share.rank == 0:
-            own.append(Progress())
+    optimizer, stepping = plan_steps(config, share)
     with explain_lack_of_memory(config.model):
         data = read_data(config, share)
         if state is not None:
             check_documents(state, data.dataset)
         model = make_model(config, data.dataset, data.block_size)
-        rows = count_rows(config, data.dataset) // share.of
-        single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
-        chosen = execution.choose(config, model, rows, single_steps)
-        log.info(f"computing: {chosen}")
-        torch.set_num_threads(chosen.threads)
+        chosen = choose_execution(config, model, data.dataset, callbacks, share)
+        steps_taken = 0 if state is None else state[KEY]["steps_taken"]
         calls = execution.plan_calls(config, chosen.steps_per_execution, steps_taken)
         device = f"cuda:{share.rank}" if chosen.accelerator is Accelerator.gpu else chosen.accelerator.value
         data.deal(calls, device, model.minibatches_per_step, model.by_document)
@@ -109,7 +95,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
         results, save_state = Results(config.test, resumed=state is not None), SaveState(config.trainer.save_every)
         # Figures do not count as training, so results come first; the state comes last, to have that of all others.
         together = [StopTogether()] if share.of > 1 else []
-        every = [results, *own, *callbacks, *together, Interruption(), SaveBest(), save_state]
+        every = [results, *stepping, *callbacks, *together, Interruption(), SaveBest(), save_state]
         parts = {"logger": loggers, "callbacks": every, "profiler": make_profiler(config.trainer.profiler, into)}
         trainer = make_trainer(chosen, calls, share, default_root_dir=into, **parts)
         with explain_failed_writes(into):
@@ -128,6 +114,38 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
     if module.interrupted == signal.SIGTERM:
         raise Terminated
     return results.metrics
+
+
+def build_callbacks(config: TrainConfig, into: Path) -> list[L.Callback]:
+    """The callbacks that the configuration names. Raises UserError if one of them refuses it."""
+    callbacks = build_all("callbacks", config.callbacks, into, L.Callback)
+    for callback in callbacks:
+        if hasattr(callback, "check"):
+            callback.check(config)
+    return callbacks
+
+
+def plan_steps(config: TrainConfig, share: Share) -> tuple[OptimizerFactory | None, list[L.Callback]]:
+    """What makes the optimizer, and the callbacks that go with steps: neither for a model that is fitted at once."""
+    if config.model.fitted:
+        return None, []
+    schedule = instantiate("schedule", config.schedule, steps=config.steps)
+    log_every = min(config.log_every, max(1, config.steps // 20))  # at least 20 points in a chart
+    stepping = [LearningRateSchedule(schedule, log_every), TrainLoss(log_every), Throughput()]
+    if config.trainer.progress_bar and share.rank == 0:
+        stepping.append(Progress())
+    return partial(instantiate("optimizer", config.optimizer), lr=schedule(0)), stepping
+
+
+def choose_execution(
+    config: TrainConfig, model: LanguageModel, data: Dataset, callbacks: Sequence[L.Callback], share: Share
+) -> execution.Execution:
+    """How the run computes, which is logged, and holds for PyTorch's threads from here on."""
+    single_steps = any(getattr(callback, "single_steps", False) for callback in callbacks)
+    chosen = execution.choose(config, model, count_rows(config, data) // share.of, single_steps)
+    log.info(f"computing: {chosen}")
+    torch.set_num_threads(chosen.threads)
+    return chosen
 
 
 def find_state(config: TrainConfig, run_folder: Path) -> tuple[TrainConfig, dict[str, Any] | None]:

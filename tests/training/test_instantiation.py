@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from makemore.training.targets import build_all, instantiate
+from makemore.training.instantiation import build_all, instantiate
 from tests.helpers import QUIET, Train, refused
 
 

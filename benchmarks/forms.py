@@ -115,7 +115,7 @@ def measure(sizes: dict[str, int], cores: int) -> dict[str, float]:
     for name, (form, threads) in ROUNDS * list(plans.items()):
         torch.set_num_threads(threads)
         model = build(form, **shape)
-        model.products = torch.bfloat16 if name == "bf16" else None
+        model.product_dtype = torch.bfloat16 if name == "bf16" else None
         model.choose_form(rows, on_gpu=False, threads=threads)
         times[name].append(pace(model, contexts, targets))
     return {name: statistics.median(each) for name, each in times.items()}

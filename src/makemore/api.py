@@ -13,7 +13,6 @@
 """
 
 import contextlib
-import json
 import logging
 import random
 import shutil
@@ -64,9 +63,7 @@ class Model:
     @property
     def metrics(self) -> dict[str, Any]:
         """What the run measured when it ended: `dev_loss`, `train_loss`, ... ; empty without a run's folder."""
-        path = self.folder / files.METRICS
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return metrics
+        return files.read_metrics(self.folder) or {}
 
     def sample(
         self,

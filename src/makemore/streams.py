@@ -8,7 +8,7 @@ from typing import Any
 from makemore.errors import UserError
 
 
-class Stream(io.FileIO):
+class StandardStream(io.FileIO):
     """A standard stream that discards everything from the first error on."""
 
     needed = False  # whether its errors end the command
@@ -42,7 +42,7 @@ def prepare(output_needed: bool) -> None:
     for name, descriptor, needed in (("stdout", 1, output_needed), ("stderr", 2, False)):
         before = getattr(sys, name)
         if os.name == "posix" and before is getattr(sys, f"__{name}__"):  # not one that a test has put there
-            raw = Stream(descriptor, "w", closefd=False)
+            raw = StandardStream(descriptor, "w", closefd=False)
             raw.needed = needed
             at_once = name == "stderr" or os.isatty(descriptor)
             encoding = getattr(before, "encoding", "utf-8")

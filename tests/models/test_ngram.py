@@ -23,7 +23,7 @@ from tests.helpers import check, composed, refused
 # Few letters, so that short texts repeat themselves.
 DOCUMENTS = st.lists(st.text("abc", min_size=1, max_size=8), min_size=1, max_size=12)
 UNKNOWN = "xyz"  # in the vocabulary, never in the text
-FITS: dict[str, Callable[..., ngram.Model]] = {
+FITS: dict[str, Callable[..., ngram.Trie]] = {
     "none": partial(ngram.fit, smoothing=Smoothing.none),
     "add_0": partial(ngram.fit, smoothing=Smoothing.add_k, k=0.0),
     "add_0.01": partial(ngram.fit, smoothing=Smoothing.add_k, k=0.01),
@@ -134,7 +134,7 @@ def textbook_kneser_ney(documents: Sequence[str], order: int, vocabulary: int, d
     return p
 
 
-def mean_loss(model: ngram.Model, windows: Windows) -> float:
+def mean_loss(model: ngram.Trie, windows: Windows) -> float:
     contexts, targets = windows.gather(torch.arange(len(windows)))
     log_p = ngram.logits(model, contexts).gather(1, targets.unsqueeze(1))
     return -log_p.double().mean().item()

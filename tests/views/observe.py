@@ -68,10 +68,10 @@ class Observed:
         self.trainer = SimpleNamespace(
             default_root_dir=folder,
             loggers=[TensorBoardLogger(folder, name="", version="")],
-            datamodule=SimpleNamespace(dataset=SimpleNamespace(train=TRAIN, dev=TRAIN)),
         )
         self.run = SimpleNamespace(
             model=model,
+            data=SimpleNamespace(train=TRAIN, dev=TRAIN),
             vocabulary=VOCABULARY,
             block_size=3,
             device=torch.device("cpu"),

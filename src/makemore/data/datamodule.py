@@ -60,10 +60,12 @@ class WindowDataModule(L.LightningDataModule):
 
     def count_examples(self, steps: int) -> int:
         """About how many training examples so many steps take; without steps the model was fitted to all of them."""
-        every, units = len(self.dataset.train), len(self._minibatches.examples)  # examples, and those or spans
+        examples = len(self.dataset.train)
         if steps == 0:
-            return every
-        return round(steps * self._per_step * (self.config.batch_size or units) * every / units)
+            return examples
+        there = len(self._minibatches.examples)  # examples, or spans of them
+        drawn = steps * self._per_step * (self.config.batch_size or there)
+        return round(drawn * examples / there)
 
     def evaluation(self, windows: Windows) -> EvaluationBatches:
         return EvaluationBatches(windows.to(self._device), self.rank, self.ranks, by_document=self._by_document)

@@ -66,7 +66,7 @@ def prepare(paths: Sequence[Path], data: DataConfig, collect: Collect = in_memor
         documents, known = 1, fingerprint([digest(vocabulary, parts[0][1:])])
     else:
         ids, starts, lengths, prints = encode_lines(paths, data, vocabulary, sizes)
-        numbers = choose(data, [size.documents for size in sizes], prints)
+        numbers = choose_documents(data, [size.documents for size in sizes], prints)
         parts = [
             collect(name, 1 + int((starts[part + 1] - starts[part]).sum()), put_in_order(ids, starts, part))
             for name, part in zip(PARTS, numbers, strict=True)
@@ -88,7 +88,7 @@ def prepare(paths: Sequence[Path], data: DataConfig, collect: Collect = in_memor
 class Size(NamedTuple):
     """What a file holds."""
 
-    counts: "Counter[str]"  # how often each token occurs
+    counts: Counter[str]  # how often each token occurs
     documents: int  # in a running text, its pieces
 
 
@@ -136,7 +136,7 @@ def encode_running(
     at = 0
     for text in (text for path in paths for (text,) in read_pieces(path, data)):
         ids: Ids = vocabulary.encode_text(text)
-        lengths = measure(text.split()) if data.level is Level.word else np.ones(len(ids), dtype=np.int32)
+        lengths = count_characters(text.split()) if data.level is Level.word else np.ones(len(ids), dtype=np.int32)
         for part, (first, last) in enumerate(ends):
             here = slice(max(first - at, 0), max(last - at, 0))  # of this piece
             there = ids[here]
@@ -168,12 +168,12 @@ def encode_lines(
         at += len(encoded)
         normal = [vocabulary.normalize(each) for each in piece]
         here = slice(document, document + len(piece))
-        lengths[here], prints[here] = measure(normal), fingerprint(normal)
+        lengths[here], prints[here] = count_characters(normal), fingerprint(normal)
         document += len(piece)
     return ids, starts, lengths, prints
 
 
-def measure(texts: Sequence[str]) -> Ids:
+def count_characters(texts: Sequence[str]) -> Ids:
     """The characters of each text, and one for what follows it. (N,) int32"""
     return np.fromiter(map(len, texts), dtype=np.int32, count=len(texts)) + 1
 
@@ -184,7 +184,7 @@ def check_overfit(overfit: int, there: int, what: str) -> None:
         raise UserError(f"data.overfit={overfit} is more than the {there:,} {what} there are")
 
 
-def choose(data: DataConfig, sizes: Sequence[int], prints: Prints) -> tuple[Places, Places, Places]:
+def choose_documents(data: DataConfig, sizes: Sequence[int], prints: Prints) -> tuple[Places, Places, Places]:
     """The numbers of the documents of train, dev and test, of files with so many documents and these fingerprints.
 
     Raises:
@@ -223,12 +223,15 @@ def put_in_order(ids: Ids, starts: Places, numbers: Places) -> Iterator[Ids]:
 
 
 def digest(vocabulary: Vocabulary, ids: Ids) -> str:
-    """A BLAKE2b hash that identifies a text, in hexadecimal. What ends the last line, or word, does not count."""
+    """A BLAKE2b hash that identifies a text, in hexadecimal. What ends the last line, or word, does not count.
+
+    The text is hashed in pieces; what ends a piece is hashed once more text follows it.
+    """
     hashed = hashlib.blake2b(digest_size=16)
     end, first = "", 0
     while first < len(ids):
         last = first + PIECE
-        while last < len(ids) and ids[last] == 0:
+        while last < len(ids) and ids[last] == 0:  # no piece begins with a boundary, before which words have no space
             last += 1
         text = end + vocabulary.decode(ids[first:last].tolist()) + ("" if vocabulary.level is Level.char else " ")
         text = text.replace("\n ", "\n") if vocabulary.level is Level.word else text

@@ -105,7 +105,8 @@ class EvaluationBatches:
         spans = Spans.from_windows(windows) if by_document else None
         self.examples = spans if spans is not None and spans.whole else windows
         self.rank, self.ranks = rank, ranks
-        ids = windows.block_size if self.examples is windows else windows.block_size**2  # if others see them as windows
+        # A document has up to `block_size` tokens, and a mixture shows each to some members in a window of its own.
+        ids = windows.block_size if self.examples is windows else windows.block_size**2
         self.rows = max(1, min(EVALUATION_ROWS, CHUNK_BUDGET // ids))
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class LanguageModel(nn.Module):
     function_keys: tuple[str, ...] = ()  # the keys, other than sizes, that decide what is computed from the weights
     minibatches_per_step = 1  # each from shuffled epochs of its own; their rows follow each other
     by_document = False  # whether minibatches hold whole documents instead of windows: `models/sequence.py`
-    products: torch.dtype | None = None  # the type of matrix products in training steps; None for that of the weights
+    product_dtype: torch.dtype | None = None  # of matrix products in training steps; None for that of the weights
 
     def __init__(self, config: ModelConfig, vocabulary: int, block_size: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class LanguageModel(nn.Module):
         targets, as in distillation: the gradients are then those of the cross-entropy to these, and the loss returned
         is still the next token's.
         """
-        with torch.autocast(contexts.device.type, self.products, enabled=self.products is not None):
+        with torch.autocast(contexts.device.type, self.product_dtype, enabled=self.product_dtype is not None):
             logits, targets = self.score(contexts, targets)  # (B, vocabulary), (B,)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(logits, targets)

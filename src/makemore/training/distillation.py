@@ -24,8 +24,8 @@ class Teacher:
     def __init__(self, train: Windows, vocabulary: int, share: float) -> None:
         self.share = share
         self._block_size = train.block_size
-        self._counts = counts.fit(train, vocabulary, Smoothing.kneser_ney)
-        size = len(self._counts.backoff), vocabulary  # all contexts, of any length
+        self._trie = counts.fit(train, vocabulary, Smoothing.kneser_ney)
+        size = len(self._trie.backoff), vocabulary  # all contexts, of any length
         # What was asked for so far, the rest not a number; None where it would not fit.
         self._opinions = torch.full(size, torch.nan) if math.prod(size) <= OPINIONS_BUDGET else None
 
@@ -36,18 +36,18 @@ class Teacher:
         """
         if targets.dim() == 2:
             contexts, targets = to_windows(contexts, targets, self._block_size)
-        if self._counts.keys.device != contexts.device:
-            self._counts = counts.Model(*(part.to(contexts.device) for part in self._counts))
+        if self._trie.keys.device != contexts.device:
+            self._trie = counts.Trie(*(part.to(contexts.device) for part in self._trie))
             self._opinions = None if self._opinions is None else self._opinions.to(contexts.device)
         return mix_targets(targets, self._opinion(contexts), self.share)
 
     def _opinion(self, contexts: Tensor) -> Tensor:
         """The teacher's distributions after training contexts. (B, block_size) -> (B, vocabulary) float32"""
         if self._opinions is None:
-            return counts.probabilities(self._counts, contexts).float()
-        nodes = counts.lookup(self._counts, contexts)[:, -1]  # (B,) none is -1, because the teacher has seen them all
+            return counts.probabilities(self._trie, contexts).float()
+        nodes = counts.lookup(self._trie, contexts)[:, -1]  # (B,) none is -1, because the teacher has seen them all
         new = self._opinions[nodes, 0].isnan()
-        self._opinions[nodes[new]] = counts.probabilities(self._counts, contexts[new]).float()
+        self._opinions[nodes[new]] = counts.probabilities(self._trie, contexts[new]).float()
         return self._opinions[nodes]
 
 

@@ -145,11 +145,11 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
         if accelerator is Accelerator.mps or not has_bfloat16(on_gpu=on_gpu):
             where = "GPU" if on_gpu else "processor"
             raise UserError(f"trainer.precision=bf16: this {where} cannot multiply in bfloat16; use float32")
-        model.products = torch.bfloat16
+        model.product_dtype = torch.bfloat16
     cores = max(1, machine.most_threads() // config.trainer.processes)
     threads = config.trainer.threads or (1 if on_gpu else choose_threads(model.operations_at_once(rows), cores))
     form = model.choose_form(rows, on_gpu, threads)
-    if model.products is not None:
+    if model.product_dtype is not None:
         form += " with bfloat16 products"
     fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
     affordable = max(1, CHUNK_BUDGET // (model.minibatches_per_step * rows * model.block_size))

@@ -40,8 +40,7 @@ class ContextTable(L.Callback):
             raise UserError(f"{given}, which counts contexts of every length: it must be at most {LONGEST}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        data = trainer.datamodule.dataset  # type: ignore[attr-defined]
-        rows = count(data.train, data.dev, len(pl_module.vocabulary))
+        rows = count(pl_module.data.train, pl_module.data.dev, len(pl_module.vocabulary))
         table = list(tqdm(rows, "counting", total=pl_module.block_size, unit=" lengths", leave=False))
         log.info(f"\n{format_table(table)}")
         text = files.to_json([row._asdict() for row in table])
@@ -85,12 +84,12 @@ def count(train: Windows, dev: Windows, vocabulary: int) -> Iterator[Row]:
         )
 
 
-def compute_losses(model: ngram.Model, windows: Windows, vocabulary: int) -> Tensor:
+def compute_losses(trie: ngram.Trie, windows: Windows, vocabulary: int) -> Tensor:
     """The loss of every example, in nats: (examples,) float64."""
     losses = []
     for examples in torch.split(torch.arange(len(windows)), rows_at_once(vocabulary, torch.device("cpu"))):
         contexts, targets = windows.gather(examples)
-        losses.append(F.nll_loss(ngram.logits(model, contexts), targets, reduction="none").double())  # (rows,)
+        losses.append(F.nll_loss(ngram.logits(trie, contexts), targets, reduction="none").double())  # (rows,)
     return torch.cat(losses)
 
 

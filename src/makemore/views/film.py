@@ -64,7 +64,8 @@ def follow_back(tables: Tables) -> dict[int, Placement]:
     A map by t-SNE begins from that of the step after it, so that tokens move little from frame to frame.
     """
     latest, *earlier = sorted(tables, reverse=True)
-    layouts = {latest: (layout := lay_out(tables[latest].double()))}
+    layout = lay_out(tables[latest].double())
+    layouts = {latest: layout}
     for step in earlier:
         C = tables[step].double()
         mapped = layout.names is None

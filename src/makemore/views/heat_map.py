@@ -29,9 +29,8 @@ class HeatMap(L.Callback):
         if size > MOST_TOKENS:
             log.info(f"bigram.png is only drawn for up to {MOST_TOKENS} tokens; this vocabulary has {size:,}")
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with evaluating(pl_module.model), torch.no_grad():
-            pairs = pl_module.model.pairs(data.dataset.train)  # (vocabulary, vocabulary)
+            pairs = pl_module.model.pairs(pl_module.data.train)  # (vocabulary, vocabulary)
         show(trainer, pl_module, "bigram", draw(pairs.cpu(), pl_module.vocabulary))
 
 

@@ -26,7 +26,7 @@ SATURATED = 0.97  # beyond it the slope of tanh, 1 - h^2, is below 0.06
 EXAMPLES = 200  # enough that hardly a live unit is saturated for all of them, few enough to draw each as a row
 DEAD = "dead: saturated for every example"
 
-Layers = Mapping[str, Tensor]  # activations (examples, units) by the layer's name
+Activations = Mapping[str, Tensor]  # (examples, units) by the layer's name
 
 
 class Saturation(View):
@@ -38,10 +38,10 @@ class Saturation(View):
     kept = ("_activations",)
 
     def __init__(self) -> None:
-        self._activations: dict[int, Layers] = {}  # by steps taken
+        self._activations: dict[int, Activations] = {}  # by steps taken
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        train = trainer.datamodule.dataset.train  # type: ignore[attr-defined]
+        train = pl_module.data.train
         spread = torch.linspace(0, len(train) - 1, min(EXAMPLES, len(train)), dtype=torch.float64)
         self._contexts = train.gather(spread.long())[0]  # (examples, block_size)
         if not self._activations:
@@ -93,7 +93,7 @@ def summarize(h: Tensor) -> str:
 
 
 @style.styled
-def draw(looks: Mapping[str, Layers]) -> Figure:
+def draw(looks: Mapping[str, Activations]) -> Figure:
     """A column for each look; for each layer a picture of its units and examples, and a histogram of its units."""
     layers = len(next(iter(looks.values())))
     figure = Figure(figsize=(max(8, 6 * len(looks)), 8 if layers == 1 else 6 * layers), layout="constrained")

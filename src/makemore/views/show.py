@@ -24,7 +24,9 @@ MOST_PARAMETERS = 20  # that a figure shows one by one
 class View(L.Callback):
     """A callback that goes on in a resumed run where it was: the attributes named in `kept` are saved with the run.
 
-    They may be tensors, plain values, and lists, tuples and dicts of these.
+    They may be tensors, plain values, and lists, tuples and dicts of these. In its hooks `pl_module`, which Lightning
+    hands in, is a `LanguageModule` (`training/module.py`): views read its `model`, `data`, `vocabulary`, `block_size`,
+    `steps`, `steps_taken`, `dev_losses`, `learning_rates`, `status`, `figures` and `export()`, and change nothing.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()

@@ -66,7 +66,7 @@ class Model(LanguageModel):
         """As in the base class, but from `losses` where the targets are tokens."""
         if soft is not None:
             return super().loss_and_gradients(contexts, targets, soft)
-        with torch.autocast(contexts.device.type, self.products, enabled=self.products is not None):
+        with torch.autocast(contexts.device.type, self.product_dtype, enabled=self.product_dtype is not None):
             loss = self.losses(contexts, targets).mean()
         self.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -62,7 +62,7 @@ class Model(LanguageModel):
         """
         workers = 1 if self.config.dropout > 0 else min(threads, len(self.networks))
         for network in self.members:
-            network.products = self.products
+            network.product_dtype = self.product_dtype
             form = network.choose_form(rows, on_gpu, threads // workers)
         self._workers = workers if self.members[0].form is Gradients.compiled else 1
         return form

@@ -7,4 +7,4 @@ from makemore.models.rnn.config import Config as RNNConfig
 
 @dataclass
 class Config(RNNConfig):
-    """A recurrent network with gates."""
+    """A recurrent network with memory cells."""

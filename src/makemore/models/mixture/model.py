@@ -30,8 +30,8 @@ class Model(LanguageModel):
             [member.model for member in members.load(paths)]
             or [model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described]
         )
-        # Whole documents, if members that read them can read all that the others see.
         self.requires_grad_(False)  # nothing moves its members
+        # Whole documents, if members that read them can read all that the others see.
         self.by_document = {member.block_size for member in self.members if member.by_document} == {block_size}
 
     def fit(self, data: Dataset) -> None:

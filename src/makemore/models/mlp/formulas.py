@@ -171,7 +171,7 @@ def loss_and_gradients(
     out: Parameters,
     mask: Tensor | None = None,
     soft: Tensor | None = None,
-    products: torch.dtype | None = None,
+    product_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Writes the gradients by the formulas above to `out`, in half of autograd's time or less; returns the mean loss.
 
@@ -179,7 +179,7 @@ def loss_and_gradients(
     to learn instead of the targets. Matrix products may be in a narrower type than everything else.
     """
     rows = len(targets)
-    narrow = Parameters(*(parameter.to(products or parameter.dtype) for parameter in p))
+    narrow = Parameters(*(parameter.to(product_dtype or parameter.dtype) for parameter in p))
     if mask is None and contexts.device.type == "cpu":
         x, which, repeats = merge_equal(contexts, len(p.C))  # (U, block_size), (B,), (U, 1)
     else:

@@ -83,9 +83,9 @@ class Model(LanguageModel):
         self.form = self.config.gradients
         if self.form is Gradients.auto:
             large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
-            in_loops = not large and not on_gpu and self.products is None and not self.config.direct
+            in_loops = not large and not on_gpu and self.product_dtype is None and not self.config.direct
             self.form = Gradients.compiled if in_loops else Gradients.closed_form
-        if self.form is Gradients.compiled and self.products is not None:
+        if self.form is Gradients.compiled and self.product_dtype is not None:
             raise UserError(
                 "trainer.precision=bf16 does not go with model.gradients=compiled; use model.gradients=auto"
             )
@@ -110,7 +110,7 @@ class Model(LanguageModel):
             if self.form is Gradients.compiled:
                 loss: Tensor | float = self._network.loss_and_gradients(contexts, targets, mask, soft)
             else:
-                loss = formulas.loss_and_gradients(p, contexts, targets, out, mask, soft, self.products)
+                loss = formulas.loss_and_gradients(p, contexts, targets, out, mask, soft, self.product_dtype)
             if self._scale is not None:
                 out.W1.mul_(self._scale)
         return loss

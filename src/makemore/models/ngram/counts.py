@@ -51,7 +51,7 @@ BINS = 5
 ROUNDS = 100
 
 
-class Model(NamedTuple):
+class Trie(NamedTuple):
     """A trie of contexts that grows from the most recent token to the oldest, and the targets seen after each context.
 
     Node 0 is the empty context. The others are numbered from short contexts to long, those of one length by parent and
@@ -67,7 +67,7 @@ class Model(NamedTuple):
     values: Tensor  # (pairs,) float64 a
 
 
-class Level(NamedTuple):
+class Pairs(NamedTuple):
     """The distinct pairs of a context and a target, for contexts of one length."""
 
     nodes: Tensor  # (pairs,) int64 contexts, sorted
@@ -83,14 +83,14 @@ def fit(
     k: float = 1.0,
     discount: float | None = None,
     dev: Windows | None = None,
-) -> Model:
+) -> Trie:
     """Counts the examples and smooths the counts.
 
     `k` is of add_k, `discount` D of kneser_ney, None to estimate it, and `dev` what jelinek_mercer is fitted to.
     """
     at, counts = distinct_ngrams(windows, vocabulary)
-    keys, nodes = trie(windows, vocabulary, at)
-    levels = [Level(nodes, windows.stream[at], counts)]  # from long contexts to short
+    keys, nodes = number_contexts(windows, vocabulary, at)
+    levels = [Pairs(nodes, windows.stream[at], counts)]  # from long contexts to short
     if smoothing is Smoothing.kneser_ney:
         for _ in range(windows.block_size):
             levels[-1:] = shorten(levels[-1], keys, vocabulary)
@@ -111,7 +111,7 @@ def fit(
     total = torch.bincount(nodes, counts, minlength=size) + added  # (nodes,)
     left_over = torch.bincount(nodes, D, minlength=size) + added  # (nodes,)
     followers = torch.bincount(nodes, minlength=size)  # (nodes,)
-    model = Model(
+    trie = Trie(
         V=torch.tensor(vocabulary),
         keys=keys,
         # Where no target is known, everything is passed on: after short contexts without Kneser-Ney, and with it after
@@ -122,10 +122,10 @@ def fit(
         values=(counts - D) / total[nodes],
     )
     if smoothing is not Smoothing.jelinek_mercer:
-        return model
+        return trie
     assert dev is not None
-    backoff = fit_backoffs(model, total, dev)
-    return model._replace(backoff=backoff, values=model.values * (1 - backoff[nodes]))
+    backoff = fit_backoffs(trie, total, dev)
+    return trie._replace(backoff=backoff, values=trie.values * (1 - backoff[nodes]))
 
 
 def distinct_ngrams(windows: Windows, vocabulary: int) -> tuple[Tensor, Tensor]:
@@ -167,11 +167,11 @@ def sort_keys(windows: Windows, vocabulary: int, at: Tensor) -> Tensor:
     return keys
 
 
-def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]:
+def number_contexts(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]:
     """The contexts of sorted n-grams, whose targets are `at`, and all shorter ones.
 
     Returns:
-        (nodes - 1,) the keys of a `Model`, and (n-grams,) int64 the node of each n-gram's context.
+        (nodes - 1,) the keys of a `Trie`, and (n-grams,) int64 the node of each n-gram's context.
     """
     levels = []
     nodes, size = torch.zeros_like(at), 1
@@ -184,7 +184,7 @@ def trie(windows: Windows, vocabulary: int, at: Tensor) -> tuple[Tensor, Tensor]
     return torch.cat(levels), nodes
 
 
-def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
+def shorten(level: Pairs, keys: Tensor, vocabulary: int) -> tuple[Pairs, Pairs]:
     """The pairs of one length of context shared out to it and to the contexts that are a token shorter.
 
     Returns:
@@ -195,19 +195,19 @@ def shorten(level: Level, keys: Tensor, vocabulary: int) -> tuple[Level, Level]:
     moves = (parents > 0) & (keys[parents - 1] % vocabulary == 0)  # (pairs,)
     pairs, which = torch.unique(parents * vocabulary + level.targets, return_inverse=True)
     counts = torch.zeros_like(pairs).index_add_(0, which, torch.where(moves, level.counts, 1))
-    stay = Level(*(part[~moves] for part in level))
-    return stay, Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
+    stay = Pairs(*(part[~moves] for part in level))
+    return stay, Pairs(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
 
 
-def add_up(level: Level, keys: Tensor, vocabulary: int) -> Level:
+def add_up(level: Pairs, keys: Tensor, vocabulary: int) -> Pairs:
     """The pairs of a length of context, counted again for contexts that are a token shorter."""
     parents = keys[level.nodes - 1] // vocabulary  # (pairs,)
     pairs, which = torch.unique(parents * vocabulary + level.targets, return_inverse=True)
     counts = torch.zeros_like(pairs).index_add_(0, which, level.counts)
-    return Level(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
+    return Pairs(pairs // vocabulary, (pairs % vocabulary).to(level.targets.dtype), counts)
 
 
-def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
+def fit_backoffs(trie: Trie, total: Tensor, dev: Windows) -> Tensor:
     """The b of each node that makes dev most likely, for a model of relative frequencies. (nodes,) float64
 
     From short contexts to long, each with what is below it fixed. `total` (nodes,) are the contexts' counts. One b for
@@ -216,15 +216,15 @@ def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
     so that none is certain.
     """
     contexts, targets = dev.gather(torch.arange(len(dev)))  # (N, block_size), (N,)
-    nodes = lookup(model, contexts)  # (N, block_size + 1)
-    average = total / model.starts.diff().clamp(min=1)  # (nodes,)
+    nodes = lookup(trie, contexts)  # (N, block_size + 1)
+    average = total / trie.starts.diff().clamp(min=1)  # (nodes,)
     bins = (average.clamp(min=1).log2() * BINS).floor().long()  # (nodes,)
     backoff = torch.ones_like(total)  # (nodes,)
-    p = total.new_full((len(dev),), 1 / int(model.V))  # (N,) by all shorter contexts
+    p = total.new_full((len(dev),), 1 / int(trie.V))  # (N,) by all shorter contexts
     first, last = 0, 1  # the nodes of one length of context
     for node in nodes.unbind(1):
         seen = node >= 0
-        own, below, which = find_values(model, node, targets)[seen], p[seen], bins[node[seen]]
+        own, below, which = find_values(trie, node, targets)[seen], p[seen], bins[node[seen]]
         b = total.new_full((int(bins.max()) + 1,), 0.5)
         seen_in = torch.bincount(which, minlength=len(b))
         for _ in range(ROUNDS):
@@ -233,7 +233,7 @@ def fit_backoffs(model: Model, total: Tensor, dev: Windows) -> Tensor:
         p[seen] = (1 - b[which]) * own + b[which] * below
         backoff[first:last] = b[bins[first:last]]
         # Parents come before their children, so the next length begins where the parents begin.
-        first, last = last, 1 + int(torch.searchsorted(model.keys, last * model.V))
+        first, last = last, 1 + int(torch.searchsorted(trie.keys, last * trie.V))
     return backoff
 
 
@@ -254,69 +254,69 @@ def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
     return D1, D2, D3
 
 
-def logits(model: Model, contexts: Tensor) -> Tensor:
+def logits(trie: Trie, contexts: Tensor) -> Tensor:
     """Log-probabilities of the next token. (B, block_size) int64 -> (B, vocabulary) float32"""
-    return probabilities(model, contexts).log_().float()
+    return probabilities(trie, contexts).log_().float()
 
 
-def probabilities(model: Model, contexts: Tensor) -> Tensor:
+def probabilities(trie: Trie, contexts: Tensor) -> Tensor:
     """The next token's distribution. (B, block_size) -> (B, vocabulary) float64
 
     Unrolled, p(w | h) is a sum over the lengths of context: each a, times the b of all longer contexts.
     """
-    vocabulary, block_size = int(model.V), contexts.shape[1]
-    nodes = lookup(model, contexts)  # (B, block_size + 1)
+    vocabulary, block_size = int(trie.V), contexts.shape[1]
+    nodes = lookup(trie, contexts)  # (B, block_size + 1)
     seen = nodes >= 0
     nodes = nodes.clamp(min=0)
-    b = model.backoff[nodes].masked_fill(~seen, 1.0)  # (B, block_size + 1)
+    b = trie.backoff[nodes].masked_fill(~seen, 1.0)  # (B, block_size + 1)
     weights = F.pad(b[:, 1:], (0, 1), value=1.0).flip(1).cumprod(1).flip(1)  # (B, block_size + 1) by length
 
     # What follows the empty context is the same for all rows, and dense.
-    empty = (model.backoff[0] / vocabulary).repeat(vocabulary)  # (vocabulary,)
-    known = model.targets[: int(model.starts[1])].long()
-    empty[known] += model.values[: len(known)]
+    empty = (trie.backoff[0] / vocabulary).repeat(vocabulary)  # (vocabulary,)
+    known = trie.targets[: int(trie.starts[1])].long()
+    empty[known] += trie.values[: len(known)]
     p = weights[:, :1] * empty  # (B, vocabulary)
 
     # What follows longer contexts is sparse: every pair of every node is added at its place in p.
     nodes, weights, seen = (part[:, 1:].flatten() for part in (nodes, weights, seen))  # (B * block_size,) each
-    followers = (model.starts[nodes + 1] - model.starts[nodes]) * seen  # (B * block_size,)
+    followers = (trie.starts[nodes + 1] - trie.starts[nodes]) * seen  # (B * block_size,)
     which = torch.repeat_interleave(followers)  # (F,) into the nodes, F = followers of all nodes together
-    first = model.starts[nodes] - (followers.cumsum(0) - followers)  # (B * block_size,)
+    first = trie.starts[nodes] - (followers.cumsum(0) - followers)  # (B * block_size,)
     pairs = first[which] + torch.arange(len(which), device=which.device)  # (F,)
-    places = which // block_size * vocabulary + model.targets[pairs]  # (F,)
-    p.view(-1).index_add_(0, places, model.values[pairs] * weights[which])
+    places = which // block_size * vocabulary + trie.targets[pairs]  # (F,)
+    p.view(-1).index_add_(0, places, trie.values[pairs] * weights[which])
     return p
 
 
-def target_probabilities(model: Model, contexts: Tensor, targets: Tensor) -> Tensor:
+def target_probabilities(trie: Trie, contexts: Tensor, targets: Tensor) -> Tensor:
     """The probability of each target (B,) alone. (B, block_size) -> (B,) float64"""
-    p = model.values.new_full((len(targets),), 1 / int(model.V))
-    for node in lookup(model, contexts).unbind(1):
-        p = find_values(model, node, targets) + torch.where(node >= 0, model.backoff[node.clamp(min=0)], 1) * p
+    p = trie.values.new_full((len(targets),), 1 / int(trie.V))
+    for node in lookup(trie, contexts).unbind(1):
+        p = find_values(trie, node, targets) + torch.where(node >= 0, trie.backoff[node.clamp(min=0)], 1) * p
     return p
 
 
-def find_values(model: Model, nodes: Tensor, targets: Tensor) -> Tensor:
+def find_values(trie: Trie, nodes: Tensor, targets: Tensor) -> Tensor:
     """The a of each target (N,) after the contexts of these nodes, 0 where it was not seen. (N,) -> (N,) float64
 
     By halving, for all at once, the range in which a node's targets may hold the one that is looked for.
     """
-    known, last = nodes.clamp(min=0), len(model.targets) - 1
-    low, end = model.starts[known], model.starts[known + 1]  # (N,) each
+    known, last = nodes.clamp(min=0), len(trie.targets) - 1
+    low, end = trie.starts[known], trie.starts[known + 1]  # (N,) each
     high = end
     for _ in range(int((end - low).max()).bit_length()):
         middle = (low + high) // 2
-        below = (low < high) & (model.targets[middle.clamp(max=last)] < targets)
+        below = (low < high) & (trie.targets[middle.clamp(max=last)] < targets)
         low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
     place = low.clamp(max=last)
-    return model.values[place] * ((nodes >= 0) & (low < end) & (model.targets[place] == targets))
+    return trie.values[place] * ((nodes >= 0) & (low < end) & (trie.targets[place] == targets))
 
 
-def lookup(model: Model, contexts: Tensor) -> Tensor:
+def lookup(trie: Trie, contexts: Tensor) -> Tensor:
     """The nodes of each context's last 0, 1, ... tokens, -1 if unseen. (B, block_size) -> (B, block_size + 1) int64"""
     nodes = [contexts.new_zeros(len(contexts))]
     for token in contexts.flip(1).unbind(1):
-        keys = nodes[-1] * model.V + token  # (B,) negative where already the shorter context is unseen
-        at = torch.searchsorted(model.keys, keys).clamp_(max=len(model.keys) - 1)
-        nodes.append(torch.where(model.keys[at] == keys, at + 1, -1))
+        keys = nodes[-1] * trie.V + token  # (B,) negative where already the shorter context is unseen
+        at = torch.searchsorted(trie.keys, keys).clamp_(max=len(trie.keys) - 1)
+        nodes.append(torch.where(trie.keys[at] == keys, at + 1, -1))
     return torch.stack(nodes, dim=1)

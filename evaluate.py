@@ -10,7 +10,7 @@ try:
     from makemore import files
     from makemore.cli import main as cli
     from makemore.cli.imports import heavy_imports
-    from makemore.cli.run_folder import refusing
+    from makemore.cli.run_folder import carry_past_hydra
     from makemore.config import compose
     from makemore.config.schema import EvaluateConfig
 except ModuleNotFoundError as missing:
@@ -26,7 +26,7 @@ compose.register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def evaluate(nodes: DictConfig) -> None:
     """Prints losses in nats per token, and what else was asked for."""
-    with refusing():
+    with carry_past_hydra():
         settings = compose.check_use(nodes, EvaluateConfig)
         with heavy_imports():
             from makemore.inference import comparison, evaluation, neighbours, page
@@ -35,6 +35,7 @@ def evaluate(nodes: DictConfig) -> None:
         path = model_file.find(settings.checkpoint, OUTPUTS)
         trained = model_file.load(path)
         result: dict[str, Any] = {"checkpoint": str(path), "steps": trained.step}
+        # The splits, unless only something else was asked for; with `against`, `data` is for the comparison.
         asked = settings.words or settings.neighbours or settings.explore
         if settings.against is None and (settings.data is not None or not asked):
             result["losses"] = evaluation.measure_documents(trained, settings.data)
@@ -48,7 +49,7 @@ def evaluate(nodes: DictConfig) -> None:
             other = model_file.find_file(Path(settings.against), "against")
             compared = comparison.compare(trained, model_file.load(other, "against"), settings.data)
             result["against"] = {"checkpoint": str(other), **compared}
-            text += "\n\n" + comparison.format_comparison(compared, str(path), str(other))
+            text += "\n\n" + comparison.format_comparison(compared, str(path), str(other), trained.layout)
         if settings.explore:
             written = page.write_page(trained, path)
             result["explore"] = str(written)

@@ -10,9 +10,10 @@ try:
 
     from makemore.cli import main as cli
     from makemore.cli.imports import heavy_imports
-    from makemore.cli.run_folder import refusing
+    from makemore.cli.run_folder import carry_past_hydra
     from makemore.config import compose
     from makemore.config.schema import SampleConfig
+    from makemore.errors import UserError, make_printable
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
@@ -26,17 +27,16 @@ compose.register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="sample")
 def sample(nodes: DictConfig) -> None:
     """Prints the names, one a line."""
-    with refusing():
+    with carry_past_hydra():
         settings = compose.check_use(nodes, SampleConfig)
         with heavy_imports():
             from makemore.data.vocabulary import UNKNOWN
-            from makemore.errors import UserError, make_printable
             from makemore.inference import sampling
             from makemore.models import model_file
 
         path = model_file.find(settings.checkpoint, OUTPUTS)
         model = model_file.load(path)
-        tokens = model.vocabulary.tokens
+        tokens = model.vocabulary.tokens[1:]  # the first only stands for the boundary
         unknown = [word for word in model.vocabulary.split(settings.prefix) if word not in tokens]
         if unknown and UNKNOWN in tokens:
             words = " ".join(map(make_printable, unknown))

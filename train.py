@@ -16,7 +16,7 @@ try:
     from makemore.cli import main as cli
     from makemore.cli.imports import heavy_imports
     from makemore.cli.mistakes import explain
-    from makemore.cli.run_folder import refusing
+    from makemore.cli.run_folder import carry_past_hydra
     from makemore.config import compose
     from makemore.config.status import ENDED, Status
     from makemore.models import registry
@@ -34,16 +34,16 @@ command.register()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train(nodes: DictConfig) -> float:
-    """One run; returns the best dev loss in nats per character, which a sweep minimizes."""
+    """One run; returns the best dev loss in nats per token, which a sweep minimizes."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return job.run(folder, nodes, run, functools.partial(explain, conf=CONF, config_name="train"))
-    with refusing():
+    with carry_past_hydra():
         return run(nodes, folder)
 
 
 def run(nodes: DictConfig, folder: Path) -> float:
-    """Checks the settings, trains, and returns the best dev loss."""
+    """Checks the settings, trains, and returns the best dev loss. Raises KeyboardInterrupt if Ctrl-C ended the run."""
     config = compose.check_run(nodes, registry.config_of, HydraConfig.get().runtime.choices.get("model"))
     if config.resume is not None and (metrics := files.read_metrics(folder)) and metrics["status"] in ENDED:
         print(f"{folder} has ended: {metrics['status']}, dev loss {metrics['dev_loss']}; there is nothing to resume")
@@ -53,9 +53,11 @@ def run(nodes: DictConfig, folder: Path) -> float:
     # Lightning takes seconds to import: --help and mistakes in the settings should not wait for it.
     with heavy_imports():
         from makemore.training import run as training
+    if config.resume is None and HydraConfig.get().mode is RunMode.MULTIRUN:  # a single run has been checked
+        training.check(config)
     metrics = training.run(config, folder)
     if metrics["status"] == Status.interrupted:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # it has left everything, but the command, or the sweep, ends here
     return loss_of(metrics)
 
 

@@ -92,7 +92,7 @@ def show(table: dict[str, Row], steps: int) -> None:
 
 
 @style.styled
-def draw(table: dict[str, Row], path: Path) -> None:
+def draw(table: dict[str, Row], steps: int, path: Path) -> None:
     """Seconds of training as bars on a logarithmic scale."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.add_subplot()
@@ -107,7 +107,7 @@ def draw(table: dict[str, Row], path: Path) -> None:
     axes.set_xlim(min(0.1, min(seconds) / 2), max(seconds) * 3)
     axes.grid(axis="y", visible=False)
     few = round(table["speedrun"]["steps"])
-    axes.set_xlabel(f"seconds of training: 200,000 steps, in the speedrun {few}")
+    axes.set_xlabel(f"seconds of training: {steps:,} steps, in the speedrun {few}")
     style.save(figure, path)
 
 
@@ -136,7 +136,7 @@ def main() -> None:
     print(f"after training, until the process is gone: {table['makemore']['tail']:.1f} s")
     settings = {"plain": options.plain, "overrides": options.extra, "lightning_steps": options.lightning_steps}
     measuring.keep("compare", settings | {"steps": options.steps, "rounds": rounds, "medians": table})
-    draw(table, measuring.ROOT / "docs" / "speed.png")
+    draw(table, options.steps, measuring.ROOT / "docs" / "speed.png")
     print("written: benchmarks/results/compare.json, docs/speed.png")
 
 

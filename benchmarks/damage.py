@@ -55,7 +55,7 @@ def make(folder: Path) -> Iterator[Path]:
     for name, keys in NAMES.items():
         config_class = registry.config_of(name)
         more = {"init": "normal", "dropout": 0.0, "gradients": "auto"} if name == "mlp" else {}
-        model = model_file.restore({"name": name, **keys, **more}, 3, 1 if name == "bigram" else 2)
+        model = model_file.build_described({"name": name, **keys, **more}, 3, 1 if name == "bigram" else 2)
         assert isinstance(model.config, config_class)
         model.initialize(torch.Generator().manual_seed(1))
         known = torch.tensor([1, 2, 3])

@@ -26,7 +26,7 @@ RUNS = {
 }
 SWEEPS = {"sweep_keys.png": "steps=20000 model.emb_dim=2,10,30 model.hidden=100,300 data.block_size=3,5,8"}
 RESULTS: dict[str, Callable[[Path], None]] = {
-    "speed.png": lambda path: compare.draw(measuring.kept("compare")["medians"], path),
+    "speed.png": lambda path: compare.draw((kept := measuring.kept("compare"))["medians"], kept["steps"], path),
     "forms.png": lambda path: forms.draw(measuring.kept("forms")["axes"], measuring.kept("forms")["cores"], path),
     "scale.png": lambda path: scale.draw(measuring.kept("scale"), path),
     "learning_curve.png": lambda path: learning_curve.draw(measuring.kept("learning_curve"), path),

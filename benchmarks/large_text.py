@@ -27,7 +27,7 @@ READ = """
 import json, resource, sys, time
 from makemore.config.schema import DataConfig, Layout, Level, Source
 from makemore.data import cache
-import pooch
+import pooch  # here, so that the clock does not count it
 started = time.perf_counter()
 level, layout, path = sys.argv[1:]
 data = DataConfig(source=Source.text, path=path, splits=[0.8, 0.1, 0.1], split_seed=42, unique=False, overfit=None,

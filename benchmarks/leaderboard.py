@@ -35,6 +35,10 @@ from makemore.views import style
 
 PAGE, README = measuring.ROOT / "docs" / "results.md", measuring.ROOT / "README.md"
 BEGIN, END = "<!-- leaderboard: python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
+PARTS = ("train", "dev", "test")
+LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
+MOST_LETTERS = 70  # of settings in the README's table
+LABEL = 0.031  # nats from one label in the figure to the next
 
 
 class System(NamedTuple):
@@ -235,12 +239,6 @@ def command(system: System, data: str) -> str:
 def settings(system: System) -> str:
     members = f" model.members=[{','.join(['RUN'] * len(system.members))}]" if system.members else ""
     return f"`{system.arguments}{members}`" if system.arguments else ""
-
-
-PARTS = ("train", "dev", "test")
-LISTS = {"all": "data.unique=false", "unique": "data.unique=true"}
-MOST_LETTERS = 70  # of settings in the README's table
-LABEL = 0.031  # nats from one label in the figure to the next
 
 
 def measured(rows: dict[str, Any]) -> list[System]:

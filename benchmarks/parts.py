@@ -90,7 +90,7 @@ def parts() -> tuple[dict[str, float], dict[str, int]]:
     row, repeats, total = rows[0] % k, np.zeros(n, np.int64), small(HIDDEN)
     by_position = {
         "number tokens": part(compiled.number_tokens, x[:, 0], numbers, tokens, row.copy()),
-        "look up C": 2 * part(compiled.look_up, Cx, C, tokens[:k] % VOCABULARY),
+        "look up C": 2 * part(compiled.look_up, Cx, C, tokens[:k] % VOCABULARY),  # forward, and for the gradient of W1
         "product C W1": part(compiled.add_product, T, Cx, W1),
         "add up rows of T": part(compiled.add_looked_up, h, T, row),
         "add up dT": part(compiled.add_up, T, h, row),

@@ -33,7 +33,8 @@ def main() -> None:
         for _ in range(0, TOGETHER, sampling.BATCH):
             start = torch.zeros(sampling.BATCH, 0, dtype=torch.int64)
             rows = sampling.draw(partial(mlp.logits, parameters), start, block_size=3, generator=generator)
-            assert all(map(vocabulary.decode, rows))
+            names = [vocabulary.decode(row) for row in rows]
+            assert all(names)
 
     def alone() -> None:
         for _ in range(ALONE):

@@ -32,6 +32,7 @@ from benchmarks import measuring
 from makemore.views import style
 
 ROOT = measuring.ROOT
+EMB_DIM = 10  # conf/model/mlp.yaml's
 START = {"hidden": 200, "block_size": 3, "batch_size": 32, "vocabulary": 27, "documents": 32_000}
 AXES = {
     "hidden": [50, 100, 200, 400, 800, 1600, 3200],
@@ -167,7 +168,7 @@ def proportional(axis: str, row: dict[str, Any]) -> float:
     """The work of a point, to which time would be proportional."""
     if axis == "documents":
         return float(row["examples"])
-    return float(row["batch_size"] * row["hidden"] * (row["block_size"] * 10 + row["vocabulary"]))
+    return float(row["batch_size"] * row["hidden"] * (row["block_size"] * EMB_DIM + row["vocabulary"]))
 
 
 @style.styled

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from makemore.randomness import GlobalGenerator, Stream, generator
+from makemore.randomness import GlobalGenerator, Use, make_generator
 
 
 def test_streams_of_one_seed_are_independent_and_repeatable() -> None:
-    drawn = {stream: torch.rand(4, generator=generator(1, stream)).tolist() for stream in Stream}
-    assert len({tuple(numbers) for numbers in drawn.values()}) == len(Stream)
-    assert drawn[Stream.sampling] == torch.rand(4, generator=generator(1, Stream.sampling)).tolist()
-    assert drawn[Stream.sampling] != torch.rand(4, generator=generator(2, Stream.sampling)).tolist()
+    drawn = {use: torch.rand(4, generator=make_generator(1, use)).tolist() for use in Use}
+    assert len({tuple(numbers) for numbers in drawn.values()}) == len(Use)
+    assert drawn[Use.sampling] == torch.rand(4, generator=make_generator(1, Use.sampling)).tolist()
+    assert drawn[Use.sampling] != torch.rand(4, generator=make_generator(2, Use.sampling)).tolist()
 
 
 def test_a_global_generators_stream_goes_on_where_it_was_left_whoever_draws_in_between() -> None:

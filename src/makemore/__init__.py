@@ -2,7 +2,7 @@
 
 Every folder is a layer. Read the modules in this order; each imports only from those before it.
 
-    errors, files, threads, machine, memory, streams, randomness
+    errors, files, threads, machine, memory, standard_streams, randomness
     config: status, schema, compose
     data: brown, corpus, vocabulary, split, documents, cache, windows, spans, dataset, minibatches, datamodule
     models: base, sequence, registry, model_file, contract

@@ -62,7 +62,7 @@ class Model:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What the run measured when it ended: `dev_loss`, `train_loss`, ... ; empty without a run's folder."""
+        """What the run measured when it ended: `dev_loss`, `train_loss`, ... ; empty if nothing can be read."""
         return files.read_metrics(self.folder) or {}
 
     def sample(
@@ -124,7 +124,8 @@ def load(path: str | Path | None = None) -> Model:
 def train(*overrides: str) -> Model:
     """Trains as `python train.py OVERRIDES` does, into a folder below `outputs/`, and returns the best model.
 
-    Raises UserError for what train.py would refuse.
+    PyTorch keeps the run's number of threads. Raises UserError for what train.py would refuse, except keys of Hydra's
+    own, and numbers for true or false, which OmegaConf takes.
     """
     if not all(isinstance(override, str) for override in overrides):
         raise UserError(

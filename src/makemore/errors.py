@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Characters of a message that are shown.
 LONGEST = 1000
+# After what needs it; {} is the extra.
 NEEDS = "needs the extra: python -m pip install -c constraints.txt -e '.[{}]'"
 # Letters of some scripts need these to be joined or kept apart.
 JOINERS = "\u200c\u200d"
@@ -45,7 +46,7 @@ class FileError(UserError):
         self.path, self.why = path, why
 
 
-class Refusal(BaseException):
+class PastHydra(BaseException):
     """Carries an error out of Hydra, which lets no Exception pass: it turns those of callbacks into warnings and
     prints a line of its own about those of jobs. `makemore.cli.main` takes the error out again.
     """

@@ -13,7 +13,7 @@ CONFIG, METRICS, STATE = "config.yaml", "metrics.json", "last.ckpt"
 
 
 def shorten(path: Path) -> Path:
-    """A path as it can be typed in the current folder; as it is if that has been deleted."""
+    """A path relative to the current folder if it lies in it, otherwise as it is."""
     with contextlib.suppress(OSError, ValueError):
         return path.relative_to(Path.cwd())
     return path

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 
-class Stream(IntEnum):
+class Use(IntEnum):
     """The uses of randomness that must not share numbers. Initial weights take the seed itself, as the lecture does."""
 
     minibatches = 1
@@ -14,21 +14,21 @@ class Stream(IntEnum):
     sampling = 3
 
 
-def derive_seed(seed: int, stream: Stream) -> int:
-    """A seed for one use; NumPy's SeedSequence keeps the streams of one seed independent."""
-    state = np.random.SeedSequence([seed, int(stream)]).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+def derive_seed(seed: int, use: Use) -> int:
+    """A seed for one use; NumPy's SeedSequence keeps those of one seed independent."""
+    state = np.random.SeedSequence([seed, int(use)]).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))  # the shift is kept so that seeds mean what they always did
 
 
-def generator(seed: int, stream: Stream) -> torch.Generator:
+def make_generator(seed: int, use: Use) -> torch.Generator:
     """A generator for one use."""
-    return torch.Generator().manual_seed(derive_seed(seed, stream))
+    return torch.Generator().manual_seed(derive_seed(seed, use))
 
 
 class GlobalGenerator:
     """A stream of its own for code that draws from PyTorch's global generator, as nn.Dropout and initial weights do.
 
-    Inside a `with` block the global generator of the CPU, and of the GPU if there is one, continues this stream.
+    Inside a `with` block the global generator of the CPU, and that of `device` if it is a GPU, continues this stream.
     Afterwards it is what it was before, so neither side disturbs the other.
     """
 

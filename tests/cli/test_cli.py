@@ -60,6 +60,12 @@ def test_help_lists_every_choice(script: Script) -> None:
         assert f"{group}: {', '.join(sorted(path.stem for path in (ROOT / 'conf' / group).glob('*.yaml')))}" in lines
 
 
+def test_what_a_model_reads_as_unknown_in_a_prefix_is_said(script: Script) -> None:
+    assert script("train.py", "steps=5", "data.min_count=2000", *QUIET).returncode == 0
+    for prefix, unknown in ((".", True), ("q", True), ("a", False)):
+        assert ("<unk>" in script("sample.py", "n=1", f"prefix={prefix}").stderr) is unknown
+
+
 def test_train_then_sample_then_sweep_in_an_empty_folder(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "experiment=smoke", "steps=60")
     assert done.returncode == 0, done.stderr

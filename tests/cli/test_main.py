@@ -40,9 +40,9 @@ def test_a_sweep_whose_folder_was_deleted_says_so_and_reports_what_came_after(
 ) -> None:
     folder = tmp_path / "gone"
     monkeypatch.setattr(ClaimRunFolder, "sweep", OpenSweep(folder, frozenset(), None, io.StringIO()))
-    assert str(folder) in cli.conclude()
+    assert str(folder) in cli.report_sweep()
     ended_run(folder, "steps=5", best_dev_loss=2.5)  # a later run has made it anew
-    assert str(folder) in cli.conclude()
+    assert str(folder) in cli.report_sweep()
     assert "2.5" in capsys.readouterr().out
 
 

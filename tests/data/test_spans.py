@@ -39,7 +39,7 @@ def test_spans_hold_every_target_of_the_windows_once_and_in_order(documents: lis
     spans = spans_of(documents, block_size)
     batch = every(spans)
     assert torch.equal(batch.targets[batch.targets != PADDING], spans.windows.stream[1:].long())
-    assert batch.examples == len(spans.windows)
+    assert batch.count_targets() == len(spans.windows)
     assert spans.whole == all(len(document) < block_size for document in documents)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.config.compose import read_data
+from makemore.config.schema import Layout
 from makemore.inference.comparison import compare, estimate_difference, format_comparison
 from makemore.models import model_file
 from makemore.models.model_file import TrainedModel
@@ -63,14 +64,14 @@ def test_the_losses_compared_are_those_of_the_runs(models: list[TrainedModel]) -
     assert (found["name"], found["documents"]) == ("dev", 3)
     back = compare(models[1], models[0], None)
     assert (back["difference"], back["p"]) == pytest.approx((-found["difference"], found["p"]))
-    assert "B" in format_comparison(found, "A", "B")
+    assert "B" in format_comparison(found, "A", "B", Layout.lines)
 
 
 def test_few_documents_prove_nothing() -> None:
     tokens = draw_lengths(20, 0)
     found = estimate_difference(draw_losses(tokens, 1), draw_losses(tokens, 2) + 100, tokens)
     assert found["p"] < 0.01
-    assert "better" not in format_comparison({"name": "dev", "left_out": 0, **found}, "A", "B")
+    assert "better" not in format_comparison({"name": "dev", "left_out": 0, **found}, "A", "B", Layout.lines)
 
 
 def test_a_model_does_not_differ_from_itself(models: list[TrainedModel]) -> None:
@@ -85,7 +86,7 @@ def test_documents_that_one_of_the_models_does_not_know_are_left_out(
     source = read_data({**models[0].data, "source": "text", "path": str(tmp_path / "others.txt")})
     found = compare(models[0], models[1], source)
     assert (found["documents"], found["left_out"]) == (2, 1)
-    assert "1 with unknown tokens" in format_comparison(found, "A", "B")
+    assert "1 with unknown tokens" in format_comparison(found, "A", "B", Layout.lines)
     (tmp_path / "others.txt").write_text("emma\nzoe\n")
     with refused("others.txt", "1"):
         compare(models[0], models[1], source)
@@ -101,7 +102,7 @@ def test_models_with_other_dev_documents_are_refused(models: list[TrainedModel],
 def test_a_comparison_says_how_likely_chance_is() -> None:
     result = {"losses": (2.0, 2.1), "documents": 500, "name": "dev", "left_out": 0, "difference": 0.1}
     for p, said in ((0.2, "p = 0.2"), (0.0, "p < 1e-9")):
-        assert said in format_comparison(result | {"standard_error": 0.01, "p": p}, "one", "other")
+        assert said in format_comparison(result | {"standard_error": 0.01, "p": p}, "one", "other", Layout.lines)
 
 
 def test_evaluate_compares_two_runs(script: Script) -> None:

@@ -55,7 +55,7 @@ def as_trained(model: LanguageModel, documents: Documents) -> TrainedModel:
 
 def page_of(model: LanguageModel, documents: Documents, dev_loss: float = 2.0) -> str:
     trained = as_trained(model, documents)
-    return page.make_page(trained, page.write_out(trained), documents, dev_loss)
+    return page.make_page(trained, page.extract_layers(trained), documents, dev_loss)
 
 
 def data_of(html: str) -> Any:
@@ -236,14 +236,14 @@ def test_what_a_page_cannot_compute_is_refused() -> None:
     broken.b2.data[0] = math.nan  # type: ignore[operator]
     for model, named in ((counts(1, Smoothing.add_k), "ngram"), (large, "1,160,297"), (broken, "not finite")):
         with refused("model=", named):
-            page.write_out(as_trained(model, names()))
+            page.extract_layers(as_trained(model, names()))
     trained = as_trained(network(), names())
     for other in (
         replace(trained, vocabulary=Vocabulary((".", "the"), Level.word)),
         replace(trained, data={"layout": "running"}),
     ):
         with refused("characters"):
-            page.write_out(other)
+            page.extract_layers(other)
 
 
 # ---- The page in a browser
@@ -325,7 +325,7 @@ def test_the_page_has_room_on_a_narrow_screen_and_takes_any_address(
     for number, (hidden, most, address) in enumerate(
         [(200, 2**20, "#prefix=&temperature=0&top_k=999&seed=x"), (200, 2**20, "#prefix=" + "abw" * 99), (0, 1000, "")]
     ):
-        monkeypatch.setattr(page, "MOST_CHARACTERS", most)  # the last one is without models by counts
+        monkeypatch.setattr(page, "MOST_CHARACTERS", most)  # the last one is without count-based models
         html = page_of(network(hidden=hidden, direct=True), names()).replace("</body>", tell)
         (tmp_path / f"{number}.html").write_text(html, encoding="utf-8")
         frames += f'<p id="p{number}"></p><iframe name="p{number}" width="360" src="{number}.html{address}"></iframe>'

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.inference.projection import is_vowel, lay_out, move_apart, project
+from makemore.data.vocabulary import is_vowel
+from makemore.inference.projection import lay_out, move_apart, project
 
 
 def test_two_dimensions_are_drawn_as_they_are() -> None:
@@ -29,7 +30,7 @@ def test_more_dimensions_are_a_map_that_says_how_many_neighbours_it_keeps() -> N
     C = torch.randn(30, 7, dtype=torch.float64, generator=generator)
     layout = lay_out(C)
     assert torch.equal(layout.places, lay_out(C).places)
-    assert layout.names is None
+    assert layout.axes is None
     near = [torch.cdist(each, each).argsort(1)[:, 1:4].tolist() for each in (C, layout.places)]
     kept = sum(len({*a} & {*b}) for a, b in zip(*near, strict=True)) / 90
     assert "t-SNE" in layout.title and f"{100 * kept:.0f} %" in layout.title

@@ -115,7 +115,7 @@ def test_pairs_are_the_probabilities_of_what_follows_each_token() -> None:
 
 def test_a_description_builds_the_model_again() -> None:
     model = build("wavenet", V, 4, emb_dim=3, hidden=5)
-    again = model_file.restore(model.describe(), V, 4)
+    again = model_file.build_described(model.describe(), V, 4)
     again.load_state_dict(model.state_dict())
     contexts = CONTEXTS.repeat(1, 2)[:, :4]
     with evaluating(model), evaluating(again):

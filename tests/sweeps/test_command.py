@@ -2,6 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from makemore.errors import UserError
@@ -81,7 +83,7 @@ def test_a_sweep_is_resumed_by_its_command_and_what_is_typed(
 ) -> None:
     save_command(tmp_path, "seed=1,2,1", "eval_every=${steps}")
     recorded: dict[str, Any] = {
-        "hydra.sweep.dir": f"hydra.sweep.dir='{tmp_path}'",
+        "hydra.sweep.dir": f'hydra.sweep.dir="{tmp_path}"',
         "hydra.mode": "hydra.mode=MULTIRUN",
         "hydra/launcher": "hydra/launcher=basic",
         "hydra.launcher.n": "hydra.launcher.n=1",
@@ -91,6 +93,12 @@ def test_a_sweep_is_resumed_by_its_command_and_what_is_typed(
     expanded = command.expand(["-m", f"resume_sweep={tmp_path}", *typed])
     assert expanded[:3] == ["--config-dir=/a b", "--config-name=config", "-m"]
     assert sorted(expanded[3:]) == sorted(filter(None, (recorded | changed).values()))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_any_text_is_the_value_of_a_key(text: str) -> None:
+    (override,) = command.parse([command.set_key("hydra.sweep.dir", text)])
+    assert OmegaConf.create({"folder": override.value()}).folder == text
 
 
 def test_other_commands_stay_as_they_are_and_other_folders_are_refused(tmp_path: Path) -> None:

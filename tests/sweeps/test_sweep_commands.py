@@ -67,6 +67,22 @@ def test_failing_runs_leave_their_error_the_others_go_on_and_only_those_are_run_
     assert before.items() <= after.items() and len(after) == 4
 
 
+def test_a_run_of_a_sweep_is_refused_as_a_single_one_is(script: Script, tmp_path: Path) -> None:
+    pieces = ("model=rnn", "model.hidden=5", "distillation=0.5", "data.block_size=3", "steps=5")
+    assert "data.block_size=3" in script("train.py", *pieces, *QUIET).stderr
+    done = script("train.py", "-m", *pieces, "seed=1,2", *QUIET)
+    assert done.returncode == 1
+    assert [row["status"] for row in table(tmp_path)] == ["failed", "failed"]
+    assert all("data.block_size=3" in row["error"] for row in table(tmp_path))
+
+
+def test_a_sweep_whose_folder_cannot_be_read_does_not_begin(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "s" / "seed=1" / ".hydra" / "overrides.yaml").mkdir(parents=True)  # a folder in place of the file
+    (tmp_path / "s" / "multirun.yaml").touch()
+    assert script("train.py", "-m", "seed=1,2", "steps=5", "hydra.sweep.dir=s", *QUIET).returncode == 1
+    assert folders(tmp_path / "s") == {"seed=1"}
+
+
 def test_a_sweep_can_stop_at_its_first_failure(script: Script, tmp_path: Path) -> None:
     # The longest runs begin first, so the third to begin is one that fails.
     command = ("model.emb_dim=0,2", "model.hidden=5,6", "steps=1000000000", "eval_every=1000", "hydra.sweep.dir=s")

@@ -35,6 +35,15 @@ def test_searches_for_a_learning_rate_are_listed_by_their_suggestions_not_ranked
     assert table.select_results(runs) == []
 
 
+def test_models_of_words_have_the_units_of_their_best_evaluation(tmp_path: Path) -> None:
+    units = {"best_dev_perplexity": 8.17, "best_dev_bits_per_character": 1.5, "dev_perplexity": 9.0}
+    ended_run(tmp_path, "seed=1", **units)
+    ended_run(tmp_path, "seed=2", status="diverged", **units)
+    head, *rows = table.tabulate(table.gather(tmp_path), ["seed"], digits=2)
+    cells = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(row["perplexity"], row["bits per character"]) for row in cells] == [("8.2", "1.50"), ("", "")]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

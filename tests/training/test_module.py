@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp.config import Init
+from makemore.training import parallel
 from tests.helpers import QUIET, SEED, Train, mlp_loss, same_state, seeded
 
 
@@ -115,3 +117,19 @@ def test_initial_weights_are_the_lectures(train: Train) -> None:
     drawn = mlp.initial(27, 3, 10, 200, Init.normal, seeded(SEED))
     for name, value in drawn._asdict().items():
         assert torch.equal(run.parameters[name], value)
+
+
+def test_a_signal_that_comes_while_processes_agree_counts_at_the_next_batch(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agree, sent = parallel.agree, list[int]()
+
+    def be_signalled(number: int) -> int:
+        if not sent:
+            sent.append(number)
+            signal.raise_signal(signal.SIGINT)
+        return agree(number)
+
+    monkeypatch.setattr(parallel, "agree", be_signalled)
+    run = train("steps=100", "steps_per_execution=10", "eval_every=100", *QUIET)
+    assert (sent, run.metrics["status"], run.metrics["steps"]) == ([0], "interrupted", 20)

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 
 from makemore.inference import sampling
 from makemore.models import model_file
-from makemore.randomness import Stream, generator
+from makemore.randomness import Use, make_generator
 from makemore.training import run as training
 from makemore.training import schedule
 from tests.helpers import QUIET, Run, Train, check, composed, refused, same_state
@@ -92,7 +92,7 @@ def test_test_loss_is_looked_at_only_when_asked_for(train: Train) -> None:
 def test_samples_are_what_sample_py_makes_of_the_best_checkpoint(small: Run) -> None:
     names = (small.folder / "samples.txt").read_text().splitlines()
     model = model_file.load(small.folder)
-    again = [name for name, _ in sampling.sample(model, 20, generator(2147483647, Stream.sampling))]
+    again = [name for name, _ in sampling.sample(model, 20, make_generator(2147483647, Use.sampling))]
     assert names == again
     assert len(names) == 20
 

@@ -122,6 +122,21 @@ def test_a_state_from_before_runs_had_several_processes_is_resumed(train: Train,
     assert same_state(whole, train(*settings, resume=folder))
 
 
+def test_a_run_goes_on_on_another_device(train: Train, kill: Any) -> None:
+    settings = (*COMMON, *SETTINGS["dropout"], *QUIET, "trainer.save_every=0", "steps_per_execution=7")
+    whole = train(*settings)
+    kill(30)
+    with pytest.raises(KilledError):
+        train(*settings)
+    kill()
+    folder = whole.folder.with_name("1")
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    (states,) = state[saving.KEY]["dropouts"]
+    states.append(torch.empty(16, dtype=torch.uint8))  # as of a GPU's generator, which is not there now
+    torch.save(state, folder / "last.ckpt")
+    assert same_state(whole, train(*settings, resume=folder))
+
+
 def test_a_run_that_was_killed_before_its_first_state_begins_again(train: Train, kill: Any) -> None:
     whole = train(*COMMON)
     kill(8)
@@ -189,7 +204,7 @@ def test_states_are_saved_at_evaluations_and_as_often_as_asked(train: Train, mon
     assert saved == [30, 40, 70, 80, 110, 120, 130]
 
 
-@pytest.mark.parametrize("harm", ["cut", "empty", "other"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "other", "no generators"])
 def test_a_damaged_state_is_refused(train: Train, kill: Any, harm: str) -> None:
     kill(30)
     with pytest.raises(KilledError):
@@ -199,9 +214,11 @@ def test_a_damaged_state_is_refused(train: Train, kill: Any, harm: str) -> None:
     folder = run.folder.with_name("0")
     state = folder / "last.ckpt"
     whole = state.read_bytes()
-    state.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b""}[harm])
+    state.write_bytes(whole[: len(whole) // 2] if harm == "cut" else b"")
     if harm == "other":
         torch.save({"state_dict": {}}, state)
+    if harm == "no generators":
+        torch.save({saving.KEY: {"steps_taken": 30, "dropouts": []}}, state)
     with refused(f"resume={folder}", "last.ckpt"):
         train(*COMMON, *QUIET, resume=folder)
     assert state.exists()

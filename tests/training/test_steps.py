@@ -7,7 +7,7 @@ from torch import nn
 from makemore.data.minibatches import Batch
 from makemore.errors import UserError
 from makemore.models.mlp.config import Gradients, Init
-from makemore.training.steps import descend, is_plain_sgd, make_optimizer, optimizer_step, take_steps
+from makemore.training.steps import is_plain_sgd, make_optimizer, optimizer_step, plain_sgd_step, take_steps
 from tests.helpers import build, seeded
 
 
@@ -16,7 +16,7 @@ def test_plain_sgd_takes_the_optimizers_own_step() -> None:
     values = [torch.randn(50, generator=generator) for _ in range(2)]
     gradients = [torch.randn(50, generator=generator) for _ in range(2)]
     stepped = []
-    for update in (optimizer_step, descend):
+    for update in (optimizer_step, plain_sgd_step):
         parameters = [torch.nn.Parameter(value.clone()) for value in values]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

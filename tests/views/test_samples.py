@@ -9,7 +9,7 @@ import torch
 from makemore.config.schema import Layout, Level
 from makemore.errors import UserError
 from makemore.inference import sampling
-from makemore.randomness import Stream, generator
+from makemore.randomness import Use, make_generator
 from makemore.views.samples import Samples
 from tests.views.observe import VOCABULARY, Network, Observed
 
@@ -34,7 +34,7 @@ def test_an_evaluation_shows_the_names_that_sampling_draws_in_eval_mode(tmp_path
     observed.call("on_validation_end")
     assert observed.run.model.training
     observed.run.model.eval()
-    names = [name for name, _ in sampling.sample(observed.run.export(), 3, generator(1, Stream.sampling))]
+    names = [name for name, _ in sampling.sample(observed.run.export(), 3, make_generator(1, Use.sampling))]
     (text,) = observed.events.Tensors("samples/text_summary")
     assert text.tensor_proto.string_val[0].decode() == "\n".join(f"    {name}" for name in names)
 

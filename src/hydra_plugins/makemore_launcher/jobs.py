@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 from makemore.cli.run_folder import without_hydra
 from makemore.config.compose import check_run
 from makemore.config.schema import TrainConfig
-from makemore.errors import Refusal, UserError
+from makemore.errors import PastHydra, UserError
 from makemore.models import registry
 from makemore.sweeps.folder import ERROR
 from makemore.sweeps.progress import Progress
@@ -39,12 +39,12 @@ class JobLauncher(Launcher):
         stop_at_failure: once a run has failed, start no more and interrupt those that run; to diverge is no failure.
     """
 
-    composes_first = True  # all jobs before the first one starts: sweepers need not check them
+    composes_first = True  # all jobs before the first one starts: `hydra_fixes` keeps sweepers from checking them
 
     def __init__(self, stop_at_failure: Any = False) -> None:
         if type(stop_at_failure) is not bool:
             given = f"hydra.launcher.stop_at_failure={stop_at_failure}"
-            raise Refusal(UserError(f"{given} is of the wrong type: it must be true or false"))
+            raise PastHydra(UserError(f"{given} is of the wrong type: it must be true or false"))
         self.stop_at_failure = stop_at_failure
         self.failed: Job | None = None  # the run that stopped the sweep
         self.progress: Progress | None = None
@@ -72,7 +72,7 @@ class JobLauncher(Launcher):
                     self.failed = job
             if self.failed is not None:
                 why = (self.failed.folder / ERROR).read_text(encoding="utf-8").partition("\n")[0]
-                raise Refusal(UserError(f"{self.failed.folder.name} failed, which stopped the sweep: {why}"))
+                raise PastHydra(UserError(f"{self.failed.folder.name} failed, which stopped the sweep: {why}"))
         except BaseException:
             if self.progress is not None:
                 self.progress.close()

@@ -18,7 +18,7 @@ from makemore.cli.imports import heavy_imports
 from makemore.cli.mistakes import explain_builtin
 from makemore.config.schema import Accelerator
 from makemore.config.status import Status
-from makemore.errors import Refusal, UserError
+from makemore.errors import PastHydra, UserError
 from makemore.sweeps.job import leave_error
 from makemore.training import processes
 
@@ -34,9 +34,9 @@ class LocalLauncher(JobLauncher):
     def __init__(self, n_jobs: Any = None, stop_at_failure: Any = False) -> None:
         if n_jobs is not None and (type(n_jobs) is not int or n_jobs < 1):
             given = f"hydra.launcher.n_jobs={n_jobs}".lower()  # a truth value, as it is typed
-            raise Refusal(UserError(f"{given} must be a whole number, at least 1, or null: all cores"))
+            raise PastHydra(UserError(f"{given} must be a whole number, at least 1, or null: all cores"))
         if not hasattr(os, "fork"):
-            raise Refusal(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
+            raise PastHydra(UserError("hydra/launcher=local does not run on this system; use hydra/launcher=basic"))
         super().__init__(stop_at_failure)
         self.n_jobs: int | None = n_jobs
 

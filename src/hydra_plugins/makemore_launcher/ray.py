@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.makemore_launcher.jobs import Job, JobLauncher
 from makemore.cli.run_folder import without_hydra
-from makemore.errors import NEEDS, Refusal, UserError
+from makemore.errors import NEEDS, PastHydra, UserError
 from makemore.sweeps.folder import COMMAND
 from makemore.sweeps.job import find_loss, leave_error, set_aside
 from makemore.training.processes import POLL_SECONDS, STOPPING
@@ -36,7 +36,7 @@ class RayLauncher(JobLauncher):
         try:
             from hydra_plugins.hydra_ray_launcher import _launcher_util
         except ImportError as missing:
-            raise Refusal(UserError(f"hydra/launcher=ray {NEEDS.format('ray')}")) from missing
+            raise PastHydra(UserError(f"hydra/launcher=ray {NEEDS.format('ray')}")) from missing
         super().__init__()
         self.ray = ray
         self._plugin: Any = _launcher_util

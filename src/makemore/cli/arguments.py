@@ -3,6 +3,8 @@
 import os
 import re
 
+from makemore.sweeps.command import quote_text
+
 # Keys whose values are paths or parts of names.
 FREE_TEXT = ("against", "checkpoint", "data.path", "data.dev_path", "data.test_path", "prefix", "resume", "start_from")
 # Keys whose values are lists of words.
@@ -30,17 +32,11 @@ def _quote_value(argument: str) -> str:
     key, _, value = argument.partition("=")
     is_null = value == "null" and key != "prefix"
     if key in FREE_TEXT and key != argument and not is_null and not re.fullmatch("'.*'|\".*\"", value):
-        return f"{key}={_quote_text(value)}"
+        return f"{key}={quote_text(value)}"
     if key in WORDS and re.fullmatch(r"\[[^][{}\"']+\]", value):
-        return f"{key}=[{','.join(_quote_text(word.strip()) for word in value[1:-1].split(','))}]"
+        return f"{key}=[{','.join(quote_text(word.strip()) for word in value[1:-1].split(','))}]"
     paths = _split_paths(value)
-    return f"{key}=[{','.join(map(_quote_text, paths))}]" if paths else argument
-
-
-def _quote_text(text: str) -> str:
-    # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
-    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), text)
-    return '"' + escaped.replace("${", "\\${") + '"'
+    return f"{key}=[{','.join(map(quote_text, paths))}]" if paths else argument
 
 
 def _split_paths(value: str) -> list[str]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-# Where an extra has installed them, TensorBoard imports boto3, and torchmetrics scipy.signal to add a name to it.
+# Imported where an extra has installed them, though no run needs them: boto3 by TensorBoard (None makes its import
+# fail), scipy.signal by torchmetrics, to add a name to it.
 UNUSED: dict[str, Any] = {"boto3": None, "scipy.signal": SimpleNamespace(hamming=None)}
 
 

@@ -15,13 +15,13 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from makemore import machine, streams
+from makemore import machine, standard_streams
 from makemore.cli import hydra_fixes, resume
 from makemore.cli.arguments import is_sweep, quote
 from makemore.cli.mistakes import explain
 from makemore.cli.run_folder import ClaimRunFolder
 from makemore.config.schema import DataConfig
-from makemore.errors import Refusal, Terminated, UserError, make_printable
+from makemore.errors import PastHydra, Terminated, UserError, make_printable
 from makemore.sweeps import command, report
 from makemore.sweeps.folder import COMMAND, run_folders
 
@@ -46,14 +46,14 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     hydra_fixes.show_plain_keys()
     # About the files in conf/hydra/launcher, whose launchers have schemas of their own.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
-    # Only a warning of Hydra's, though it is a folder that somebody named.
+    # Hydra only warns of a search path that does not exist; here it is a mistake.
     warnings.filterwarnings("error", "provider=hydra.searchpath", UserWarning)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Otherwise Hydra prints errors itself, over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # What train.py prints is in its files, too.
-    streams.prepare(output_needed=not sweeps)
-    logging.raiseExceptions = False  # nor is a full disk below train.log a reason for tracebacks
+    standard_streams.prepare(output_needed=not sweeps)
+    logging.raiseExceptions = False  # a full disk that stops train.log is no reason for tracebacks
     signal.signal(signal.SIGTERM, terminate)
     try:
         check_working_directory()
@@ -63,22 +63,22 @@ def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = 
     except KeyboardInterrupt as interruption:
         print("terminated" if isinstance(interruption, Terminated) else "interrupted", file=sys.stderr)
         ClaimRunFolder.withdraw_run()
-        conclude()
+        report_sweep()
         sys.exit(choose_code(interruption))
-    except (Refusal, Exception) as raised:
-        error = raised.error if isinstance(raised, Refusal) else raised
+    except (PastHydra, Exception) as raised:
+        error = raised.error if isinstance(raised, PastHydra) else raised
         if not isinstance(error, BrokenPipeError):  # as in `sample.py | head`
             sentence = None if full else explain_full_disk(error) or explain(error, conf, config_name)
             if sentence is not None:
                 ClaimRunFolder.withdraw_run()
             withdrawn = sentence and ClaimRunFolder.sweep and ClaimRunFolder.sweep.withdraw()
             if not withdrawn:  # a search may come upon an invalid configuration after many trials
-                conclude()
+                report_sweep()
             if sentence is None:
                 raise
             sys.exit(f"error: {make_printable(sentence)}")
-    if without := conclude():
-        sys.exit(f"error: {without}")
+    if message := report_sweep():
+        sys.exit(f"error: {message}")
 
 
 def read_arguments(arguments: list[str], config_name: str, sweeps: bool) -> list[str]:
@@ -152,7 +152,7 @@ def check_working_directory() -> None:
         raise UserError("the current folder has been deleted; change into another one") from None
 
 
-def conclude() -> str:
+def report_sweep() -> str:
     """Reports on this process's sweep, if it has one; returns a message if runs, or all of it, are without a result."""
     sweep = ClaimRunFolder.sweep
     if sweep is None:
@@ -167,4 +167,3 @@ def conclude() -> str:
     except KeyboardInterrupt as interruption:
         print(f"interrupted; the report again: python -m makemore.sweeps.report {sweep.folder}", file=sys.stderr)
         sys.exit(choose_code(interruption))
-    return ""

@@ -11,10 +11,10 @@ from makemore.cli.arguments import is_sweep
 from makemore.config.compose import dump
 from makemore.errors import UserError
 from makemore.files import CONFIG
-from makemore.sweeps.command import unquote
+from makemore.sweeps.command import set_key, unquote
 
 KEY = "resume="
-# Settings that do not change what a run computes, and those among them that are groups.
+# Settings that a resumed run may change: only the trainer's change what is computed, by rounding. Some are groups.
 CHANGEABLE = ("logger", "resume", "steps_per_execution", "tags", "trainer")
 GROUPS = ("logger=", "trainer=")
 
@@ -34,11 +34,10 @@ def expand(arguments: list[str]) -> list[str]:
         raise UserError(f"{named} cannot be set with {KEY}{folder}: a run continues in its own folder; leave it out")
     if not Path(folder, CONFIG).is_file():
         raise UserError(f"{KEY}{folder} is not a run's folder: it has no {CONFIG}; name one such as outputs/DATE/RUN")
-    escaped = folder.replace("'", "\\'")
     own = [f"--config-dir={Path(folder).absolute()}", "--config-name=config", "hydra.output_subdir=null"]
     # The run's configuration has no groups, but Hydra can add one.
     added = [f"+{each}" if each.startswith(GROUPS) else each for each in arguments]
-    return [*own, *added, f"hydra.run.dir='{escaped}'"]
+    return [*own, *added, set_key("hydra.run.dir", folder)]
 
 
 def check_settings(nodes: DictConfig, folder: Path) -> None:

@@ -18,7 +18,7 @@ from makemore.cli import resume
 from makemore.cli.imports import heavy_imports
 from makemore.config import compose
 from makemore.data import corpus
-from makemore.errors import Refusal, UserError
+from makemore.errors import PastHydra, UserError
 from makemore.files import CONFIG
 from makemore.models import registry
 from makemore.sweeps import command
@@ -71,7 +71,7 @@ class ClaimRunFolder(Callback):
     lock: IO[str]  # of a single run
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with refusing():
+        with carry_past_hydra():
             nodes = without_hydra(config)
             check_output_subdir(config, HYDRA, None)
             settings = compose.check_run(nodes, registry.config_of)
@@ -89,7 +89,7 @@ class ClaimRunFolder(Callback):
             self.lock = lock_folder(folder)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        with refusing():
+        with carry_past_hydra():
             check_output_subdir(config, HYDRA)
             # Unresolved: a run's own name is known only where it runs.
             subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
@@ -101,20 +101,20 @@ class ClaimRunFolder(Callback):
             task = check_sweeps(list_texts(config.hydra.overrides.task))
             folder = self._claim(config, "sweep")
             lock = lock_folder(folder)
-        written = folder / COMMAND
-        before = frozenset(run.name for run in run_folders(folder))
-        earlier = written.read_text(encoding="utf-8") if written.exists() else None
-        ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
-        constant = command.list_constant_keys(task, folder)
-        with read_write(config), open_dict(config):
-            config.hydra.overrides.task = task
-            # Each job is composed from this list and its own.
-            config.hydra.overrides.hydra += [
-                command.set_key(command.DIR, str(folder)),
-                f"{command.EXCLUDED}=[{','.join(constant)}]",
-            ]
-        # Not every sweeper writes it.
-        files.write_text(written, OmegaConf.to_yaml(config))
+            written = folder / COMMAND
+            before = frozenset(run.name for run in run_folders(folder))
+            earlier = written.read_text(encoding="utf-8") if written.exists() else None
+            ClaimRunFolder.sweep = OpenSweep(folder, before, earlier, lock)
+            constant = command.list_constant_keys(task, folder)
+            with read_write(config), open_dict(config):
+                config.hydra.overrides.task = task
+                # Each job is composed from this list and its own.
+                config.hydra.overrides.hydra += [
+                    command.set_key(command.DIR, str(folder)),
+                    f"{command.EXCLUDED}=[{','.join(constant)}]",
+                ]
+            # Not every sweeper writes it.
+            files.write_text(written, OmegaConf.to_yaml(config))
 
     @classmethod
     def withdraw_run(cls) -> None:
@@ -145,12 +145,12 @@ class ClaimRunFolder(Callback):
 
 
 @contextlib.contextmanager
-def refusing() -> Iterator[None]:
+def carry_past_hydra() -> Iterator[None]:
     """Carries every error past Hydra, which would make a warning of a callback's, and go on."""
     try:
         yield
     except Exception as error:
-        raise Refusal(error) from error
+        raise PastHydra(error) from error
 
 
 def lock_folder(folder: Path) -> IO[str]:

@@ -49,7 +49,7 @@ def shorten_overrides(text: str) -> str:
     return re.sub(r"(?<![\w.])\d\.\d{11,}(e-\d+)?", lambda number: f"{float(number[0]):.6g}", keys)
 
 
-def label_run(*, _root_: DictConfig) -> str:
+def label_run(*, _root_: DictConfig) -> str:  # OmegaConf hands a resolver the whole configuration by this name
     """The end of a run's folder: its name and its overrides, as many as there is room for.
 
     Without what shells, Hydra, or Lightning, which expands variables, would interpret.
@@ -78,8 +78,10 @@ def register() -> None:
 def dump(nodes: DictConfig) -> str:
     """A run's configuration, resolved, as a YAML file that stands in for `conf/train.yaml`.
 
-    `python train.py --config-dir RUN --config-name config` runs it again; single keys can be given other values.
+    `python train.py --config-dir RUN --config-name config` runs it again; single keys can be given other values. Sweeps
+    and `resume=` compare this text with a run's file: if its form changes, they take earlier runs for other ones.
     """
+    # The same four as at the end of the defaults in conf/train.yaml.
     hydra = {"output": "makemore", "launcher": "local", "help": "train", "job_logging": "makemore"}
     overrides = [{f"override hydra/{group}": choice} for group, choice in hydra.items()]
     defaults = OmegaConf.to_yaml({"defaults": ["train_schema", "_self_", *overrides]})
@@ -111,13 +113,16 @@ def check_run(
         raise UserError(f"model.name={name} in conf/model/{choice}.yaml must be the name of that file: {choice}")
     defaults = {item.name: item.default for item in fields(config_of(name))}
     own, given = set(defaults), {str(key) for key in nodes.model}
-    for key in sorted(given - own):
-        raise UserError(f"model.{key} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
-    for key in sorted(key for key in own - given if defaults[key] == MISSING):
-        raise UserError(f"model.{key} is missing; give it in conf/model/{name}.yaml, or as model.{key}=VALUE")
+    if foreign := sorted(given - own):
+        raise UserError(f"model.{foreign[0]} is not a key of model={name}; its keys are {', '.join(sorted(own))}")
+    if missing := sorted(key for key in own - given if defaults[key] == MISSING):
+        raise UserError(
+            f"model.{missing[0]} is missing; give it in conf/model/{name}.yaml, or as model.{missing[0]}=VALUE"
+        )
     types = {part: TARGETS.get(str(nodes[part].get("_target_"))) for part in ("optimizer", "schedule")}
     types["model"] = config_of(name)
-    # Not merged at the root, which would put whole parts into OmegaConf's messages.
+    # Not merged at the root, which would put whole parts into OmegaConf's messages; without struct, so that
+    # `_check_keys` meets unknown keys, and names them.
     schemas = {part: OmegaConf.structured(each, flags={"struct": False}) for part, each in types.items() if each}
     typed = nodes.copy()
     typed.update(OmegaConf.merge(schemas, {part: nodes[part] for part in schemas}))
@@ -175,8 +180,8 @@ def _require_schema(nodes: DictConfig, schema: type) -> None:
 
 
 def _check(nodes: DictConfig) -> Any:
-    for key in sorted(OmegaConf.missing_keys(nodes)):
-        raise UserError(f"{key} is missing; give it as {key}=VALUE")
+    if missing := sorted(OmegaConf.missing_keys(nodes)):
+        raise UserError(f"{missing[0]} is missing; give it as {missing[0]}=VALUE")
     typed = OmegaConf.to_object(nodes)
     _check_keys(typed, "")
     return typed
@@ -233,7 +238,7 @@ def _check_data(data: DataConfig) -> None:
     if len(splits) == 2 and not all(size >= 1 and size.is_integer() for size in splits):
         raise UserError(f"{shares} is out of range: the sizes of train and dev must be whole numbers above 0")
     if not data.path and data.source is Source.text:
-        raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, a document a line")
+        raise UserError("data=text needs a file: data.path=FILE, UTF-8 text, one document per line")
     given = {f"data.{name}": getattr(data, name) for name in ("path", "dev_path", "test_path")}
     for key, path in given.items():
         if path == "":

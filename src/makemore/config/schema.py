@@ -236,7 +236,7 @@ class TrainConfig:
 
 
 def check_batch_norm(run: TrainConfig, needed_by: str) -> None:
-    """Raises UserError for minibatches of which batch normalization has no statistics."""
+    """Raises UserError for minibatches that are too small for batch normalization."""
     rows, processes = run.data.batch_size, run.trainer.processes
     if rows is not None and rows // processes < 2:
         given = f"data.batch_size={rows}" + (f" in trainer.processes={processes}" if processes > 1 else "")

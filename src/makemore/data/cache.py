@@ -52,7 +52,7 @@ def keep_relevant(data: DataConfig) -> DataConfig:
 
 
 def read_large(paths: Sequence[Path], data: DataConfig, size: int) -> Documents:
-    """A text of so many bytes from the cache, where it is put first unless it is there already."""
+    """A text of so many bytes from the cache, prepared there first if need be."""
     for path in paths:
         corpus.check(path)
     import pooch
@@ -144,7 +144,7 @@ def compute_checksum(path: Path) -> int:
 
 def open_array(folder: Path, name: str) -> Ids:
     """An array mapped into memory: it is read from the disk where it is needed."""
-    # `c`, because PyTorch has no tensors that are only read; nothing writes into it.
+    # `c`, because PyTorch has no read-only tensors; nothing writes into it.
     array: Ids = np.load(folder / f"{name}.npy", mmap_mode="c")
     return array
 

@@ -29,20 +29,21 @@ def locate(data: DataConfig) -> list[Path]:
     if data.path is not None:
         given = [path for path in (data.path, data.dev_path, data.test_path) if path is not None]
         paths = [Path(os.path.expanduser(path)) for path in given]  # noqa: PTH111 (Path's raises where there is no such user)
-        if data.source is Source.brown and not is_archive(paths[0]):
+        if data.source is Source.brown and not is_brown(paths[0]):
             raise UserError(f"data=brown data.path={data.path} must be NLTK's brown.zip; data=text reads other texts")
         return paths
     url, digest = DOWNLOADS[data.source]
     return [download(data.source, url, digest)]
 
 
-def is_archive(path: Path) -> bool:
+def is_brown(path: Path) -> bool:
+    """Whether a file is read as NLTK's Brown corpus: by its suffix alone, also with data=text."""
     return path.suffix.lower() == ".zip"
 
 
 def name_wanted(path: Path) -> str:
     """What to name instead of a file that is not usable."""
-    return "name NLTK's brown.zip" if is_archive(path) else "name a UTF-8 text file, a document a line"
+    return "name NLTK's brown.zip" if is_brown(path) else "name a UTF-8 text file, one document per line"
 
 
 def download(source: Source, url: str, digest: str) -> Path:
@@ -74,7 +75,7 @@ def download(source: Source, url: str, digest: str) -> Path:
 
 @contextlib.contextmanager
 def name_keys(data: DataConfig) -> Iterator[None]:
-    """Names the key by which a file was given in what is said of it."""
+    """Adds the key that named a file, such as data.dev_path, to an error about it."""
     try:
         yield
     except FileError as error:
@@ -93,7 +94,7 @@ def check(path: Path) -> None:
         if path.is_file() and path.stat().st_size == 0:  # as those of /proc, some of which never end
             raise FileError(path, f"is empty; {name_wanted(path)}")
         with path.open("rb"):
-            # As ids in the order of the file and in that of the splits.
+            # Lines are held as ids twice, in the order of the file and in that of the splits.
             check_memory(2 * path.stat().st_size, f"{path}", "take a part of it")
 
 
@@ -131,7 +132,7 @@ def read_pieces(path: Path, separator: str | None) -> Iterator[str]:
     UserError if the file is unusable.
     """
     check(path)
-    if is_archive(path):
+    if is_brown(path):
         yield from brown.read(path)
         return
     rest: list[str] = []

@@ -39,6 +39,7 @@ class WindowDataModule(L.LightningDataModule):
         self._per_step, self._by_document = minibatches_per_step, by_document
 
     def train_dataloader(self) -> Minibatches:
+        """Lightning takes any iterable in place of a DataLoader; these batches are on their device already."""
         c = self.config
         examples = (self.dataset.spans if self._by_document else self.dataset.train).to(self._device)
         self._minibatches = Minibatches(

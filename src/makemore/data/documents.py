@@ -72,7 +72,7 @@ def prepare(paths: Sequence[Path], data: DataConfig, collect: Collect = in_memor
             for name, part in zip(PARTS, numbers, strict=True)
         ]
         characters = [int(lengths[part].sum()) for part in numbers]
-        documents = len(np.unique(np.concatenate(numbers)))
+        documents = len(np.unique(np.concatenate(numbers)))  # with data.overfit the three are the same
         known = np.unique(prints[numbers[0]])
     return Documents(
         path=paths[0],
@@ -102,7 +102,7 @@ def read_pieces(path: Path, data: DataConfig) -> Iterator[list[str]]:
 
 
 def count(path: Path, data: DataConfig) -> Size:
-    """Reads a file for the first time."""
+    """How often each token of a file occurs, and how many documents it has: the first of two readings."""
     counts: Counter[str] = Counter()
     code_points = np.zeros(sys.maxunicode + 1, dtype=np.int64)
     documents = 0
@@ -120,28 +120,29 @@ def count(path: Path, data: DataConfig) -> Size:
 def encode_running(
     paths: Sequence[Path], data: DataConfig, vocabulary: Vocabulary, sizes: Sequence[int]
 ) -> tuple[list[Ids], list[int]]:
-    """The parts of a running text, a boundary before each, and how many characters each has. `sizes` are files' tokens.
+    """The parts of a running text, a boundary before each, and how many characters each has.
+
+    `sizes` are the tokens of each file.
 
     Raises:
         UserError: the split leaves a part empty, or there are fewer tokens than `data.overfit`.
     """
     if data.overfit is not None:
         check_overfit(data.overfit, sum(sizes), "tokens")
-        ends = [(0, data.overfit)] * 3
+        ranges = [(0, data.overfit)] * 3
     else:
         first, second = np.cumsum(sizes)[:2].tolist() if len(sizes) == 3 else cut(sum(sizes), data.splits)
-        ends = [(0, first), (first, second), (second, sum(sizes))]
-    parts = [np.zeros(1 + last - first, dtype=vocabulary.dtype) for first, last in ends]
+        ranges = [(0, first), (first, second), (second, sum(sizes))]
+    parts = [np.zeros(1 + last - first, dtype=vocabulary.dtype) for first, last in ranges]
     characters = [0, 0, 0]
     at = 0
     for text in (text for path in paths for (text,) in read_pieces(path, data)):
         ids: Ids = vocabulary.encode_text(text)
         lengths = count_characters(text.split()) if data.level is Level.word else np.ones(len(ids), dtype=np.int32)
-        for part, (first, last) in enumerate(ends):
+        for part, (first, last) in enumerate(ranges):
             here = slice(max(first - at, 0), max(last - at, 0))  # of this piece
-            there = ids[here]
             begin = 1 + max(at - first, 0)
-            parts[part][begin : begin + len(there)] = there
+            parts[part][begin : begin + len(ids[here])] = ids[here]
             characters[part] += int(lengths[here].sum())
         at += len(ids)
     return parts, characters
@@ -156,10 +157,10 @@ def encode_lines(
         (T,) ids, with a boundary after each document; (D + 1,) where each begins, and the end; (D,) characters of each,
         with the line feed after it; and (D,) fingerprints.
     """
-    many = sum(size.documents for size in sizes)
-    ids = np.empty(sum(size.counts.total() for size in sizes) + many, dtype=vocabulary.dtype)
-    starts = np.zeros(many + 1, dtype=np.int64)
-    lengths, prints = np.empty(many, dtype=np.int32), np.empty(many, dtype=np.int64)
+    documents = sum(size.documents for size in sizes)
+    ids = np.empty(sum(size.counts.total() for size in sizes) + documents, dtype=vocabulary.dtype)
+    starts = np.zeros(documents + 1, dtype=np.int64)
+    lengths, prints = np.empty(documents, dtype=np.int32), np.empty(documents, dtype=np.int64)
     at = document = 0
     for piece in (piece for path in paths for piece in read_pieces(path, data)):
         encoded = vocabulary.encode(piece)
@@ -185,7 +186,7 @@ def check_overfit(overfit: int, there: int, what: str) -> None:
 
 
 def choose_documents(data: DataConfig, sizes: Sequence[int], prints: Prints) -> tuple[Places, Places, Places]:
-    """The numbers of the documents of train, dev and test, of files with so many documents and these fingerprints.
+    """The numbers of the documents in train, dev and test, of files with `sizes` documents and these fingerprints.
 
     Raises:
         UserError: the split leaves a part empty, or there are fewer documents than `data.overfit`.
@@ -225,7 +226,7 @@ def put_in_order(ids: Ids, starts: Places, numbers: Places) -> Iterator[Ids]:
 def digest(vocabulary: Vocabulary, ids: Ids) -> str:
     """A BLAKE2b hash that identifies a text, in hexadecimal. What ends the last line, or word, does not count.
 
-    The text is hashed in pieces; what ends a piece is hashed once more text follows it.
+    The text is hashed in pieces; what ends a piece is hashed only when more text follows.
     """
     hashed = hashlib.blake2b(digest_size=16)
     end, first = "", 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from makemore.data.spans import PADDING, Spans
 from makemore.data.windows import Windows
-from makemore.randomness import Stream, generator
+from makemore.randomness import Use, make_generator
 
 # Ids in one Lightning batch: 32 MiB of int64 contexts.
 CHUNK_BUDGET = 2**22
@@ -19,19 +19,17 @@ EVALUATION_ROWS = 2**14
 
 
 class Batch(NamedTuple):
-    """Examples to compute with: windows, or the tokens of spans, then with ids (..., T) and a target for each."""
+    """Examples to compute with: windows, or spans, whose ids and targets are both (..., T)."""
 
     contexts: Tensor  # (..., block_size) int64 ids
     targets: Tensor  # (...) int64 ids
 
-    @property
-    def examples(self) -> int:
-        """How many targets there are."""
+    def count_targets(self) -> int:
         return int((self.targets != PADDING).sum())
 
 
 class Counts(Sized, Iterable[int], Protocol):
-    """How many minibatches each training batch holds, in order."""
+    """How many minibatches each training batch holds, in order, as `training.execution.Calls` says."""
 
 
 @dataclass(eq=False)
@@ -55,7 +53,7 @@ class Minibatches:
     ranks: int = 1
 
     def __post_init__(self) -> None:
-        self._generator = generator(self.seed, Stream.minibatches)
+        self._generator = make_generator(self.seed, Use.minibatches)
         self._order = torch.empty(self.per_step, 0, dtype=torch.int64)  # what is left of the current permutations
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -64,9 +62,10 @@ class Minibatches:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._generator.set_state(state["generator"])
-        self._order = state["order"].view(self.per_step, -1)
+        self._order = state["order"].view(self.per_step, -1)  # flat in states from before ensembles
 
     def __len__(self) -> int:
+        """How many items there are; because it is known, Lightning fetches none ahead, and `state_dict` is exact."""
         return len(self.counts)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -76,13 +75,13 @@ class Minibatches:
 
     def _draw(self, count: int) -> Tensor:
         """The example numbers of the minibatches of the next `count` steps. (count, S * B)"""
-        examples = len(self.examples)
+        size = len(self.examples)
         if self.batch_size is None:
-            return torch.arange(examples).repeat(self.per_step).expand(count, -1)
+            return torch.arange(size).repeat(self.per_step).expand(count, -1)
         if self.replacement:
-            return torch.randint(examples, (count, self.per_step * self.batch_size), generator=self._generator)
+            return torch.randint(size, (count, self.per_step * self.batch_size), generator=self._generator)
         wanted = count * self.batch_size
-        epochs = math.ceil(max(0, wanted - self._order.shape[1]) / examples)
+        epochs = math.ceil(max(0, wanted - self._order.shape[1]) / size)
         order = torch.cat([self._order, *(self._epoch() for _ in range(epochs))], dim=1) if epochs else self._order
         self._order = order[:, wanted:]
         return order[:, :wanted].reshape(self.per_step, count, -1).transpose(0, 1).flatten(1)

@@ -65,7 +65,7 @@ class Spans:
 
 
 def to_windows(ids: Tensor, targets: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
-    """The contexts (N, block_size) and targets (N,) of the N tokens of some spans of whole documents. (B, T) each"""
+    """Spans of whole documents, ids and targets (B, T), as windows of their N tokens: (N, block_size), (N,)."""
     before = torch.nn.functional.pad(ids, (block_size - 1, 0)).unfold(1, block_size, 1)  # (B, T, block_size)
     inside = targets != PADDING  # (B, T)
     return before[inside], targets[inside]

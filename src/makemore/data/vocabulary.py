@@ -1,6 +1,7 @@
 """Tokens, which are characters or words, become ids and back; id 0 is the boundary that begins and ends a document."""
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,11 @@ Ids = np.ndarray[tuple[int], np.dtype[Any]]
 # What stands for the boundary where a person reads it: the second one if the text holds the first.
 BOUNDARY, OTHER_BOUNDARY = ".", "⏎"
 UNKNOWN = "<unk>"
+VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
+
+
+def is_vowel(character: str) -> bool:
+    return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A stream of token ids, and in it the windows that a model learns from: every token after the tokens before it.
 
-An example is the place of its target in the stream; its context is the `block_size` ids before that. A boundary (0)
-ends each document, and nothing before a boundary can be seen: there, and before the stream, contexts hold boundaries.
+The target of example i is the token at place i + 1 of the stream, which begins with a boundary (0); its context is the
+`block_size` ids before that. A boundary ends each document, and nothing before one can be seen: there, and before the
+stream, contexts hold boundaries.
 With block size 3
 
     emma, ava  ->  . e m m a . a v a .
@@ -38,7 +39,7 @@ class Windows:
         return cls(torch.from_numpy(np.insert(vocabulary.encode_text(text), 0, 0)), block_size)
 
     def __len__(self) -> int:
-        """How many examples there are: one a token and one a document's end."""
+        """How many examples there are: one for each token and one for each document's end."""
         return len(self.stream) - 1
 
     def to(self, device: torch.device | str) -> "Windows":
@@ -61,6 +62,7 @@ class Windows:
         """The columns of the contexts of the targets at these places (...), the most recent token first. (...) each"""
         inside: Tensor | bool = True
         for back in range(1, self.block_size + 1):
+            # Before the stream stands what begins it, a boundary.
             tokens = self.stream[(at - back).clamp_(min=0)] * inside  # (...)
             yield tokens
             inside = tokens != 0

@@ -20,7 +20,7 @@ from makemore.config.schema import DataConfig, Layout, Level
 from makemore.data.minibatches import EvaluationBatches
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.inference.evaluation import count_characters, keep_known, make_windows, read_all, read_own
+from makemore.inference.evaluation import count_all_characters, keep_known, make_windows, read_all, read_own
 from makemore.inference.units import bits_per_character, perplexity
 from makemore.models.base import measure_losses
 from makemore.models.model_file import TrainedModel
@@ -37,16 +37,19 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
     """The losses of two models on the dev documents of both, or on all documents of another source.
 
     Returns:
-        the `name` of the documents, how many `documents` and `tokens` there are, how many were `left_out`, both
-        `losses`, the `difference` first minus second, its `standard_error`, and `p`, the probability of a difference
-        at least as large by chance. Of models of words also both `perplexities` and `bits_per_character`.
+        the `name` of the documents, how many `documents` (of a running text, pieces of `PIECE` tokens) and `tokens`
+        there are, how many were `left_out`, both `losses`, the `difference` first minus second, its `standard_error`,
+        and `p`, the probability of a difference at least as large by chance. Of models of words also both
+        `perplexities` and `bits_per_character`.
 
     Raises:
-        UserError: a loss is infinite, the models have other dev documents or other kinds of tokens, or there are fewer
+        UserError: a loss is infinite, the models differ in their dev documents or kind of token, or there are fewer
             than two documents that both know.
     """
     if (first.level, first.layout) != (second.level, second.layout):
-        raise UserError("the two models have other tokens or another layout; compare their bits per character instead")
+        raise UserError(
+            "the two models differ in their kind of token, or in layout; compare their bits per character instead"
+        )
     left_out = 0
     if data is None:
         if second.held_out[0] != first.held_out[0]:
@@ -66,7 +69,7 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
             known, _ = keep_known(model.vocabulary, known)
         left_out = len(documents) - len(known)
         streams = [make_windows(model, known).stream for model in (first, second)]
-        characters = count_characters(first, known)
+        characters = count_all_characters(first, known)
     tokens = count_tokens(streams[0], first.layout)
     if len(tokens) < 2:
         what = "a running text" if first.layout is Layout.running else "documents"
@@ -91,7 +94,7 @@ def compare(first: TrainedModel, second: TrainedModel, data: DataConfig | None) 
 
 @torch.inference_mode()
 def sum_by_document(trained: TrainedModel, windows: Windows, tokens: Tensor) -> Tensor:
-    """The cross-entropy of each document, summed over its tokens (documents,). (documents,) float64"""
+    """The cross-entropy of each document, summed over its tokens, of which it has `tokens`. (documents,) float64"""
     batches = EvaluationBatches(windows, by_document=trained.model.by_document)
     losses = [measure_losses(trained.model, *batch) for batch in batches]
     which = torch.arange(len(tokens)).repeat_interleave(tokens)  # (sum of tokens,)
@@ -108,14 +111,15 @@ def count_tokens(stream: Tensor, layout: Layout) -> Tensor:
     return torch.tensor([PIECE] * whole + [rest] * (rest > 0), dtype=torch.int64)
 
 
-def format_comparison(result: dict[str, Any], first: str, second: str) -> str:
+def format_comparison(result: dict[str, Any], first: str, second: str, layout: Layout) -> str:
     """The comparison in words, for two names of models."""
     a, b = result["losses"]
-    where = f"{result['documents']:,} documents of {result['name']}"
+    what = "documents" if layout is Layout.lines else f"pieces of {PIECE} tokens"
+    where = f"{result['documents']:,} {what} of {result['name']}"
     better = first if a < b else second
     verdict = f"{better} is better" if result["p"] < SIGNIFICANT else "the difference may be chance"
     if result["documents"] < ENOUGH:
-        verdict = f"too few documents to tell; it takes {ENOUGH} or more"
+        verdict = f"too few {what} to tell; it takes {ENOUGH} or more"
     left_out = f" ({result['left_out']:,} with unknown tokens left out)" if result["left_out"] else ""
     p = f"p = {result['p']:.2g}" if result["p"] >= 1e-9 else "p < 1e-9"
     text = (

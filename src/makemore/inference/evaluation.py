@@ -23,7 +23,7 @@ from makemore.models.model_file import TrainedModel
 
 
 @torch.inference_mode()
-def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
+def sum_batch(model: LanguageModel, batch: Batch) -> Tensor:
     """Cross-entropy of one batch, summed over its examples: a float64 tensor of no dimensions, on the CPU.
 
     The batch is on the model's device, which may lack float64, as Apple's GPUs do.
@@ -35,6 +35,7 @@ def sum_losses(model: LanguageModel, batch: Batch) -> Tensor:
         losses = model.losses(*batch)  # (B,)
         if losses is not None:
             return losses.cpu().double().sum()
+        # In float32 within a piece: `measure_losses` in float64 would change the last digits of all results so far.
         for logits, targets in logits_in_pieces(model, *batch):
             total += F.cross_entropy(logits, targets, reduction="sum").cpu()
         return total
@@ -47,11 +48,11 @@ def mean_loss(model: LanguageModel, batches: Iterable[Batch]) -> float:
 
 
 def add_losses(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
-    """The sum of the cross-entropy of all examples, added in float64, and how many there are."""
+    """The sum of the cross-entropy of all examples, and how many there are; batches are added in float64."""
     total, count = 0.0, 0
     for batch in batches:
-        total += sum_losses(model, batch).item()
-        count += batch.examples
+        total += sum_batch(model, batch).item()
+        count += batch.count_targets()
     return total, count
 
 
@@ -68,12 +69,12 @@ def measure_documents(trained: TrainedModel, data: DataConfig | None) -> list[di
         UserError: the documents cannot be read, are no longer those of the run, or none has known tokens only.
     """
     if data is not None:
-        return [_measure(trained, *read_all(trained, data))]
+        return [_measure_known(trained, *read_all(trained, data))]
     own = read_own(trained)
     measured = []
     for name, stream, characters in zip(("train", "dev", "test"), own.parts, own.characters, strict=True):
         documents = 1 if trained.layout is Layout.running else int((stream[1:] == 0).sum())
-        measured.append(_describe(trained, name, documents, Windows(stream, trained.block_size), characters))
+        measured.append(_measure_windows(trained, name, documents, Windows(stream, trained.block_size), characters))
     return measured
 
 
@@ -91,15 +92,15 @@ def read_all(trained: TrainedModel, data: DataConfig) -> tuple[str, list[str]]:
 
 
 def read_own(
-    trained: TrainedModel, instead: str = "name the documents to measure it on: data=text data.path=FILE"
+    trained: TrainedModel, advice: str = "name the documents to measure it on: data=text data.path=FILE"
 ) -> Documents:
     """The documents that a model was trained and measured on.
 
-    Raises UserError if they have changed, which tells what to do `instead`.
+    Raises UserError, which ends with `advice`, if they have changed.
     """
     own = read_documents(read_data(trained.data))
     if not torch.equal(own.known, trained.known) or own.held_out != trained.held_out:
-        raise UserError(f"{own.path} no longer holds the documents that the model was trained on; {instead}")
+        raise UserError(f"{own.path} no longer holds the documents that the model was trained on; {advice}")
     return own
 
 
@@ -110,23 +111,29 @@ def make_windows(trained: TrainedModel, documents: Sequence[str]) -> Windows:
     return Windows.from_documents(documents, trained.vocabulary, trained.block_size)
 
 
-def _measure(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict[str, Any]:
+def _measure_known(trained: TrainedModel, name: str, documents: Sequence[str]) -> dict[str, Any]:
+    """The loss on those documents that hold no unknown token."""
     known, unknown = keep_known(trained.vocabulary, documents)
     if not known:
         shown = ", ".join(f"{token!r} {count:,}x" for token, count in unknown.most_common(20))
         raise UserError(f"every document of {name} holds a {trained.level} that the model does not know: {shown}")
-    measured = _describe(trained, name, len(known), make_windows(trained, known), count_characters(trained, known))
+    measured = _measure_windows(
+        trained, name, len(known), make_windows(trained, known), count_all_characters(trained, known)
+    )
     return measured | {"left_out": len(documents) - len(known), "unknown": dict(unknown.most_common())}
 
 
-def count_characters(trained: TrainedModel, documents: Sequence[str]) -> int:
+def count_all_characters(trained: TrainedModel, documents: Sequence[str]) -> int:
     """The characters that a loss in bits per character is spread over."""
-    # Something stands after each document and each word, but not after a character.
+    # Like `Documents.characters`, with the space or line feed after each word or document; running text has no more.
     after = 0 if trained.layout is Layout.running and trained.level is Level.char else 1
     return sum(len(trained.vocabulary.normalize(document)) + after for document in documents)
 
 
-def _describe(trained: TrainedModel, name: str, documents: int, windows: Windows, characters: int) -> dict[str, Any]:
+def _measure_windows(
+    trained: TrainedModel, name: str, documents: int, windows: Windows, characters: int
+) -> dict[str, Any]:
+    """The loss on some windows, and how much text it is a mean over."""
     loss = mean_loss(trained.model, EvaluationBatches(windows, by_document=trained.model.by_document))
     return {
         "name": name,
@@ -173,9 +180,8 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
         losses = F.cross_entropy(trained.logits(contexts), targets, reduction="none").double()  # (tokens,)
         # A loss belongs to the token that the model sees: `<unk>` for one that it does not know.
         seen = [trained.vocabulary.tokens[i] for i in targets.tolist()]
-        shown = [
-            t if s in (t, trained.vocabulary.tokens[0]) else f"{t} as {s}" for t, s in zip(tokens, seen, strict=False)
-        ]
+        # `seen` has the boundary at the end, too.
+        shown = [t if s == t else f"{t} as {s}" for t, s in zip(tokens, seen, strict=False)]
         each = zip((*shown, *seen[len(shown) :]), losses.tolist(), strict=True)
         loss = float(losses.mean())
         measured.append(
@@ -183,7 +189,7 @@ def measure_words(trained: TrainedModel, words: Sequence[str]) -> list[dict[str,
                 "word": word,
                 "loss": loss,
                 "perplexity": perplexity(loss),
-                "bits_per_character": bits_per_character(loss, len(losses), count_characters(trained, [word])),
+                "bits_per_character": bits_per_character(loss, len(losses), count_all_characters(trained, [word])),
                 "tokens": [list(pair) for pair in each],
             }
         )

@@ -55,6 +55,6 @@ def format_neighbours(neighbours: Neighbours) -> str:
 
 
 def list_common_words(vocabulary: Vocabulary, count: int) -> list[str]:
-    """The words that occur most often, without punctuation marks and numbers."""
+    """The words that occur most often, without punctuation marks and numbers; a vocabulary is sorted by that."""
     words = [word for word in vocabulary.tokens[1:] if word != UNKNOWN and word.isalpha()]
     return words[:count] if vocabulary.level is Level.word else []

@@ -1,6 +1,5 @@
 """Where to draw the tokens of an embedding table: at its own two dimensions, a projection, or a map by t-SNE."""
 
-import unicodedata
 from typing import NamedTuple
 
 import torch
@@ -11,11 +10,6 @@ from makemore.inference import tsne
 FEWEST_MAPPED, MOST_MAPPED = 5, 1000  # tokens; fewer have no neighbours to speak of, more take too long
 MOST_LABELS = 300  # of tokens in a picture; more would cover each other
 NEAREST = 3  # neighbours that a map should keep
-VOWELS = frozenset("aeiouyаеиоуыэюяієαεηιουω")  # Latin, Cyrillic and Greek, without accents
-
-
-def is_vowel(character: str) -> bool:
-    return unicodedata.normalize("NFD", character.lower())[0] in VOWELS
 
 
 class Placement(NamedTuple):
@@ -23,7 +17,7 @@ class Placement(NamedTuple):
 
     places: Tensor  # (tokens, 2)
     title: str
-    names: tuple[str, str] | None  # of the axes, if they mean something
+    axes: tuple[str, str] | None  # what they show; None in a map by t-SNE
 
 
 def project(C: Tensor) -> Placement:
@@ -60,7 +54,7 @@ def lay_out(C: Tensor) -> Placement:
 
 
 def move_apart(places: Tensor, apart: float) -> Tensor:
-    """Places (tokens, 2), those moved that are nearer to each other than `apart`, a share of the space around them."""
+    """Places (tokens, 2), moved until hardly any two are nearer than `apart`, a share of the box that holds all."""
     least, extent = places.min(0).values, (places.max(0).values - places.min(0).values).clamp(min=1e-12)
     moved = (places - least) / extent
     angles = torch.arange(len(places))  # equal places are moved apart, too

@@ -12,7 +12,7 @@ from makemore.errors import UserError, make_printable
 from makemore.inference.spacing import space_words
 from makemore.models.model_file import TrainedModel
 from makemore.models.sequence import Reader, SequenceModel
-from makemore.randomness import Stream, generator
+from makemore.randomness import Use, make_generator
 
 BATCH = 2048  # names drawn together: more are no faster
 RULE = "-" * 20  # below each sample of a running text
@@ -33,7 +33,7 @@ def sample(
 ) -> Iterator[tuple[str, bool]]:
     """Draws `n` names; yields each, and whether it is among the model's training documents.
 
-    `<unk>`, which is no word, is never drawn, nor is the end of a text that has none.
+    Never draws `<unk>`, which is no word, nor in a running text the boundary, unless nothing else can follow.
 
     Args:
         model: what to draw from.
@@ -63,7 +63,7 @@ def sample(
     batch = max(1, min(BATCH, NUMBERS // max_length))
     found = fruitless = 0
     while found < n and fruitless < MOST_FRUITLESS:
-        count = min(batch, max(32, n - found) if novel else n - found)
+        count = min(batch, max(32, n - found) if novel else n - found)  # at least 32 where most may be known
         starts = start.expand(count, -1)  # (count, P)
         reader = Reader(model.model) if isinstance(model.model, SequenceModel) else None
         logits, keep = (model.logits, None) if reader is None else (reader.logits, reader.keep)
@@ -85,7 +85,7 @@ def sample_by_settings(model: TrainedModel, settings: SampleConfig, seed: int) -
     return sample(
         model,
         settings.n,
-        generator(seed, Stream.sampling),
+        make_generator(seed, Use.sampling),
         prefix=settings.prefix,
         temperature=settings.temperature,
         top_k=settings.top_k,
@@ -130,8 +130,7 @@ def draw(
     contexts = torch.cat([opening, start], dim=1)[:, given:]  # (A, block_size) of the rows that have not ended
     columns = list(start.unbind(dim=1))  # each (N,): one position of every row, 0 where the row has ended
     active = torch.arange(rows)  # (A,)
-    # Row by row, so that a name does not depend on how many come after it.
-    at_once = min(NUMBERS, max(1, max_length - given))
+    at_once = min(NUMBERS, max(1, max_length - given))  # fewer than a name needs only where it is drawn alone
     while len(columns) < max_length and len(active) > 0:
         z = logits(contexts)  # (A, vocabulary)
         largest = z.max(dim=1, keepdim=True).values  # (A, 1)
@@ -145,7 +144,7 @@ def draw(
             least = z.topk(top_k, dim=1).values[:, -1:]  # (A, 1)
             z = z.masked_fill(z < least, -torch.inf)
         place = (len(columns) - given) % at_once
-        if place == 0:
+        if place == 0:  # whole rows, so that a name does not depend on how many are drawn after it
             numbers = torch.rand(rows, at_once, generator=generator)
         drawn = categorical(z.softmax(dim=1), numbers[active, place].unsqueeze(1))  # (A, 1)
         goes_on = drawn.squeeze(1) != 0  # (A,)

@@ -17,11 +17,11 @@ STEPS = 1000
 
 def arrange(points: Tensor, start: Tensor) -> Tensor:
     """Where to draw points (N, dimensions), beginning with their projection (N, 2): (N, 2) float64."""
-    return descend(points.double(), 0.01 * start.double() / start.double().std().clamp(min=1e-12), STEPS)
+    return move_places(points.double(), 0.01 * start.double() / start.double().std().clamp(min=1e-12), STEPS)
 
 
 @use_one_thread()  # with threads that wait for a core, the 0.1 s for an alphabet became 16 s
-def descend(points: Tensor, places: Tensor, steps: int) -> Tensor:
+def move_places(points: Tensor, places: Tensor, steps: int) -> Tensor:
     """Moves places (N, 2) by gradient descent with momentum to where points (N, dimensions) should be drawn."""
     near = measure_nearness(points)  # (N, N)
     velocity, rate = torch.zeros_like(places), max(1, len(points) / 4)
@@ -43,10 +43,11 @@ def measure_nearness(points: Tensor) -> Tensor:
     """
     count = len(points)
     squares = torch.cdist(points, points).square().fill_diagonal_(math.inf)  # (N, N)
+    # Less that to the nearest, which changes no softmax: `scale` is then the size of the differences that matter.
     squares = squares - squares.min(dim=1, keepdim=True).values
     entropy = math.log(min(PERPLEXITY, max(1.5, 0.2 * count)))
     scale = squares[squares.isfinite()].mean().clamp(min=1e-300)
-    low, high = torch.full((2, count, 1), -50.0).to(points)  # log of the precision times the scale
+    low = torch.full((count, 1), -50.0).to(points)  # log of the precision times the scale
     high = -low
     for _ in range(60):
         middle = (low + high) / 2

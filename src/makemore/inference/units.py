@@ -1,4 +1,4 @@
-"""A loss in nats per token, in units that compare with those of models with other tokens."""
+"""A loss in nats per token in other units: perplexity; and bits per character, to compare kinds of tokens."""
 
 import math
 

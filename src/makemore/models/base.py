@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
     `forward` is called in train mode for training steps and in eval mode everywhere else.
     """
 
-    cpu_only = ""  # why this model cannot compute on a GPU; empty if it can
+    cpu_only = ""  # why this model cannot compute on a GPU, and what to do; empty if it can
     function_keys: tuple[str, ...] = ()  # the keys, other than sizes, that decide what is computed from the weights
     minibatches_per_step = 1  # each from shuffled epochs of its own; their rows follow each other
     by_document = False  # whether minibatches hold whole documents instead of windows: `models/sequence.py`
@@ -66,7 +66,7 @@ class LanguageModel(nn.Module):
         return next(itertools.chain(self.parameters(), self.buffers())).device
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draws the initial weights. By default they stay what `__init__` made of them, from the run's seed as well."""
+        """Draws the initial weights by the run's seed. By default they stay as `__init__` drew them, by the same."""
 
     def adapt(self, train: Windows) -> None:
         """Changes the initial weights by what the training examples are like; by default they stay as drawn."""
@@ -107,7 +107,7 @@ class LanguageModel(nn.Module):
         return None
 
     def operations(self, rows: int) -> int:
-        """Multiplications and additions in a training step: an entry of a matrix counts once a row, and twice back."""
+        """Multiplications and additions in a training step: a matrix entry takes both once a row, and twice back."""
         return 6 * rows * sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
 
     def operations_at_once(self, rows: int) -> int:
@@ -115,7 +115,10 @@ class LanguageModel(nn.Module):
         return self.operations(rows)
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Prepares the fastest way to compute training steps of `rows` examples, equal but for rounding; names it."""
+        """Prepares the fastest way to compute training steps of `rows` examples, equal but for rounding; names it.
+
+        Called once, after `product_dtype` is set and before the first step.
+        """
         return "gradients by autograd"
 
     def embedding(self) -> Tensor | None:

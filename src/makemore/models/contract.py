@@ -39,7 +39,7 @@ def check_model(model: LanguageModel, contexts: Tensor, targets: Tensor) -> None
             check_reading(model, path)
         copy.deepcopy(model).train().loss_and_gradients(contexts, targets)
         with torch.device("meta"):
-            built = model_file.restore(model.describe(), model.vocabulary, model.block_size)
+            built = model_file.build_described(model.describe(), model.vocabulary, model.block_size)
         if built.state_dict().keys() != model.state_dict().keys():
             raise UserError(f"{path}: a model that is built again from its keys has other tensors")
 

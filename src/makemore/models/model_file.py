@@ -205,10 +205,10 @@ def _restore(description: dict[str, Any], state: dict[str, Tensor]) -> TrainedMo
     if not sound:
         raise ValueError("parts of the wrong kind")
     with torch.device("meta"):  # takes no memory, whatever sizes the file names
-        needed = restore(description["model"], len(tokens), description["block_size"]).state_dict()
+        needed = build_described(description["model"], len(tokens), description["block_size"]).state_dict()
     if sum(tensor.numel() for tensor in needed.values()) > sum(tensor.numel() for tensor in state.values()):
         raise ValueError("fewer numbers than the model has")
-    model = restore(description["model"], len(tokens), description["block_size"])
+    model = build_described(description["model"], len(tokens), description["block_size"])
     model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in state.items()}, strict=True)
     if any(tensor.dtype != state[PREFIX + name].dtype for name, tensor in model.state_dict().items()):
         raise ValueError("tensors of another type")
@@ -235,8 +235,8 @@ def is_token(token: Any, level: Level) -> bool:
     return token == UNKNOWN or (len(token) == 1 if level is Level.char else token.split() == [token])
 
 
-def restore(description: dict[str, Any], vocabulary: int, block_size: int) -> LanguageModel:
-    """Builds the model that `LanguageModel.describe` described, without its weights."""
+def build_described(description: dict[str, Any], vocabulary: int, block_size: int) -> LanguageModel:
+    """Builds the model that `LanguageModel.describe` described; its weights are yet to be loaded."""
     if type(block_size) is not int or not 1 <= block_size <= LONGEST_CONTEXT:
         raise ValueError("not a block size")
     config = OmegaConf.merge(OmegaConf.structured(registry.config_of(description["name"])), description)

@@ -60,7 +60,7 @@ class SequenceModel(LanguageModel):
         return self.block_size * super().operations(rows)
 
     def operations_at_once(self, rows: int) -> int:
-        """Those of one product: there are many, one after the other."""
+        """Those of one product, a matrix's share: there are many, one after the other."""
         return self.operations(rows) // sum(parameter.dim() > 1 for parameter in self.parameters())
 
 
@@ -70,7 +70,10 @@ def last(values: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Reader:
-    """The logits of contexts that grow by a token from call to call, without reading again what was read before."""
+    """The logits of contexts that grow by a token from call to call, without reading again what was read before.
+
+    All rows of a call must hold equally many ids.
+    """
 
     def __init__(self, model: SequenceModel) -> None:
         self.model = model

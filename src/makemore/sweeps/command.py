@@ -17,7 +17,7 @@ from makemore.machine import cores
 from makemore.sweeps.folder import COMMAND, list_texts, read_overrides, run_folders
 
 RESUME, DIR = "resume_sweep", "hydra.sweep.dir"
-# Keys that do not name runs' folders.
+# Hydra's key for what it leaves out of `override_dirname`, which names the runs' folders.
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 
 
@@ -69,7 +69,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def list_constant_keys(overrides: Sequence[str], folder: Path) -> list[str]:
-    """The keys that have one value in a sweep's command and in all runs of its folder; none if no other varies."""
+    """The keys with one value in a sweep's command and in all runs of its folder; none if nothing else names runs."""
     parsed = parse(overrides)
     earlier = [read_overrides(run) for run in run_folders(folder)]
     constant = []
@@ -83,8 +83,14 @@ def list_constant_keys(overrides: Sequence[str], folder: Path) -> list[str]:
 
 def set_key(key: str, text: str) -> str:
     """An override in Hydra's grammar, whatever characters the text has."""
-    escaped = text.replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={quote_text(text)}"
+
+
+def quote_text(text: str) -> str:
+    """A text in double quotes, as Hydra's grammar takes it."""
+    # Backslashes count only before a quote, and a dollar sign with a brace would begin an interpolation.
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), text)
+    return '"' + escaped.replace("${", "\\${") + '"'
 
 
 def unquote(text: str) -> str:

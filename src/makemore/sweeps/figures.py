@@ -22,14 +22,14 @@ from makemore.views.style import BLUE, GREY, ORANGE
 MOST_KEYS = 9
 # Values of a key up to which the best of each is drawn.
 MOST_VALUES = 12
-# Values of a key that its axis can name, if they are this share of it apart.
+# An axis names a key's values if there are at most this many, each at least this share of the axis from the next.
 MOST_TICKS, APART = 6, 0.09
 LONGEST_TICK = 7  # letters of a value; the random ones of a search are longer, and stand beside round ticks
 # Letters of a category, and of all together that fit side by side below an axis.
 LONGEST_NAME, LONGEST_ROW = 18, 30
 # From this ratio of its largest value to its smallest on, a key has a logarithmic axis.
 WIDE = 8
-# How far above the best a loss is drawn, in times the distance of the middle one.
+# Losses are drawn up to this many times as far above the best as the median is.
 FAR = 6
 
 

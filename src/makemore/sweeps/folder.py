@@ -42,7 +42,7 @@ def read_overrides(run: Path) -> list[str]:
 
 
 def loss_of(metrics: dict[str, Any]) -> float:
-    """What a sweep minimizes: the best dev loss; infinite if there is none, the run diverged, or it was a search."""
+    """What a sweep minimizes: the best dev loss; infinite without one, or if the run diverged or sought a rate."""
     loss = metrics["best_dev_loss"]
     meaningless = loss is None or metrics["status"] == Status.diverged or "suggestion" in metrics
     return math.inf if meaningless else float(loss)

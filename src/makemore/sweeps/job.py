@@ -27,7 +27,7 @@ def run(
     train: Callable[[DictConfig, Path], float],
     explain: Callable[[Exception], str | None],
 ) -> float:
-    """Trains, from where an earlier attempt came, unless that has ended; leaves `error.txt` if it fails.
+    """Trains, going on from where an earlier attempt got to, unless that has ended; leaves `error.txt` if it fails.
 
     Args:
         folder: the run's.

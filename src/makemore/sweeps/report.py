@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from makemore import files, streams
+from makemore import files, standard_streams
 from makemore.config.status import ENDED, Status
 from makemore.errors import UserError
 from makemore.sweeps import table
@@ -107,7 +107,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m makemore.sweeps.report FOLDER      the report of a sweep, made again")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback
-    streams.prepare(output_needed=False)
+    standard_streams.prepare(output_needed=False)
     try:
         report(Path(sys.argv[1]))
     except (UserError, OSError) as error:

@@ -10,7 +10,6 @@ from typing import Any
 from makemore.config.status import Status
 from makemore.errors import UserError
 from makemore.files import read_metrics
-from makemore.inference.units import perplexity
 from makemore.sweeps import command
 from makemore.sweeps.folder import ERROR, loss_of, read_overrides, run_folders
 
@@ -66,8 +65,9 @@ def _read_results(run: Path) -> dict[str, Any]:
             numbers = {name: numbers[name] for name in ("parameters", "seconds") if name in numbers}
             return {"status": Status(metrics["status"]), "suggestion": suggestion, **numbers}
         dev = loss_of(metrics)
-        if numbers.get("last_dev") and (bits := metrics.get("dev_bits_per_character")):
-            numbers |= {"perplexity": perplexity(dev), "bits": bits * dev / numbers["last_dev"]}
+        if math.isfinite(dev):
+            units = {"perplexity": "best_dev_perplexity", "bits": "best_dev_bits_per_character"}  # of models of words
+            numbers |= {name: metrics[key] for name, key in units.items() if metrics.get(key) is not None}
         return {"status": Status(metrics["status"]), "dev": dev, **numbers}
     if (run / ERROR).exists():
         error = (run / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0]

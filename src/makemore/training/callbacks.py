@@ -138,17 +138,17 @@ class Interruption(L.Callback):
 def describe_charts(logger: TensorBoardLogger, settings: dict[str, Any]) -> None:
     """Gives TensorBoard the hyper-parameters, and a chart that shows train and dev loss together.
 
-    Without the first summary, a list of columns that would hold for all runs, HParams lists every key that any run has,
-    those first that differ between runs, and every chart's last value, in alphabetical order. It ticks five of each.
+    `hparams` makes three summaries. The first would fix the columns of HParams for all runs. Without it, the tab lists
+    the keys of all runs, those first that differ, and every chart's last value, and ticks five of each.
     """
-    logger.hparams.update(settings)  # for the file that it writes
+    logger.hparams.update(settings)  # for hparams.yaml
     for summary in hparams(settings, {})[1:]:  # type: ignore[no-untyped-call]
         logger.experiment.file_writer.add_summary(summary)
     logger.experiment.add_custom_scalars({"loss": {"train and dev": ["Multiline", ["loss/train", "loss/dev"]]}})
 
 
 class Results(L.Callback):
-    """Measures the finished model, with `test` on the test split too.
+    """Gives the loggers a run's hyper-parameters, and measures the finished model, with `test` on the test split too.
 
     It is listed before every other callback, so that figures do not count as training.
     """

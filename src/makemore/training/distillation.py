@@ -32,7 +32,7 @@ class Teacher:
     def mix(self, contexts: Tensor, targets: Tensor) -> Tensor:
         """The targets with the teacher's opinion. (B, block_size), (B,) -> (B, vocabulary) float32
 
-        Of documents, both (B, T), that of their N tokens. (N, vocabulary)
+        For documents, both are (B, T), and the result is for their N tokens: (N, vocabulary).
         """
         if targets.dim() == 2:
             contexts, targets = to_windows(contexts, targets, self._block_size)
@@ -45,7 +45,7 @@ class Teacher:
         """The teacher's distributions after training contexts. (B, block_size) -> (B, vocabulary) float32"""
         if self._opinions is None:
             return counts.probabilities(self._trie, contexts).float()
-        nodes = counts.lookup(self._trie, contexts)[:, -1]  # (B,) none is -1, because the teacher has seen them all
+        nodes = counts.lookup(self._trie, contexts)[:, -1]  # (B,) no node is -1: the teacher has seen all contexts
         new = self._opinions[nodes, 0].isnan()
         self._opinions[nodes[new]] = counts.probabilities(self._trie, contexts[new]).float()
         return self._opinions[nodes]

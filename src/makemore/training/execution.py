@@ -61,7 +61,7 @@ class Calls:
 
     @property
     def before(self) -> int:
-        """Calls since the last evaluation before a run was resumed, so that evaluations stay equally far apart."""
+        """Calls that a resumed run counts as taken, so that it evaluates after as many steps as it would have."""
         steps = self.eval_every - self.start % self.eval_every
         return self.per_evaluation - math.ceil(steps / self.steps_per_execution)
 
@@ -81,7 +81,7 @@ class Calls:
 
 
 def evaluation_interval(config: TrainConfig) -> int:
-    """Steps from one evaluation to the next; by default a run has 20."""
+    """Steps from one evaluation to the next; by default a run has about 20."""
     return config.eval_every or max(1, config.steps // 20)
 
 
@@ -126,14 +126,13 @@ def choose_threads(operations: int, cores: int) -> int:
 def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: bool = False) -> Execution:
     """What the configuration says, and for the rest what is fastest for minibatches of this many rows.
 
-    `single_steps` asks for one step in a call unless the configuration says otherwise. Raises UserError if a GPU or
-    bfloat16 is asked for and cannot be used.
+    Prepares the model for it: its `product_dtype`, and its form by `choose_form`. `single_steps` asks for one step in a
+    call unless the configuration says otherwise. Raises UserError if a GPU or bfloat16 is asked for and cannot be used.
     """
     accelerator = config.trainer.accelerator
     on_gpu = accelerator in (Accelerator.gpu, Accelerator.mps)
     if on_gpu and model.cpu_only:
-        given = f"trainer={accelerator.value}"
-        raise UserError(model.cpu_only if model.cpu_only.startswith("model.") else f"{given}: {model.cpu_only}")
+        raise UserError(f"trainer={accelerator.value}: {model.cpu_only}")
     require_gpu(config.trainer)
     if config.model.fitted:
         return Execution(Accelerator.cpu, config.trainer.threads or 1, "", 1)

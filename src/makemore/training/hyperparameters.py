@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from makemore.config.schema import DataConfig, Layout, Level, ModelConfig, TrainConfig
 
 NONE = "-"  # a text that a run does not have
-# Keys of the data that its name does not tell, beside those that every run lists.
+# Keys of the data that neither `name_data` nor the entries of every run cover.
 DATA = ("replacement", "split_seed", "splits")
 
 
@@ -68,7 +68,7 @@ def format_value(value: Any) -> Any:
 
 
 def name_data(data: DataConfig) -> str:
-    """What the losses of two runs must have in common to be comparable, except for split and seed."""
+    """A name for the data: losses of runs with the same name, split and seed are comparable."""
     name = Path(data.path).name if data.path else data.source.value
     dev = f", dev {Path(data.dev_path).name}" if data.dev_path else ""
     unique = ", unique" if data.unique else ""

@@ -3,26 +3,25 @@
 import contextlib
 import functools
 import importlib.metadata
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
 
 from makemore.errors import NEEDS, UserError
 
 
 def instantiate(key: str, node: Any, **arguments: Any) -> Any:
     """Calls what `_target_` names with the node's other keys and `arguments`. Raises UserError if that fails."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     target = node["_target_"] if isinstance(node, Mapping) else node._target_
     try:
-        made = instantiate(node, **arguments)
+        made = hydra.utils.instantiate(node, **arguments)
     except InstantiationException as error:
         if (extra := find_missing(error, key.rpartition(".")[2])) in list_extras():
             raise UserError(f"{key} {NEEDS.format(extra)}") from error
-        why = " ".join(re.split(r"[,\\n] *set env var", str(error))[0].split())
+        why = " ".join(str(error).partition(", set env var")[0].split())
         raise UserError(f"{key}._target_={target} cannot be built: {why}") from error
     # Hydra 1.3.8's partial looks its target up in a policy at every call: 100 µs a training step.
     return functools.partial(made.func, **made.keywords) if isinstance(made, functools.partial) else made
@@ -68,7 +67,7 @@ def list_extras() -> list[str]:
 
 @contextlib.contextmanager
 def opened(loggers: Sequence[Any]) -> Iterator[None]:
-    """Opens what Lightning's loggers write to; in the end finishes what can be, as a run of W&B, or it would go on.
+    """Opens what loggers write to; at the end finishes those that have `finish`: a run of W&B would go on.
 
     Raises UserError if one cannot begin, as W&B without a login; errors of the file system are left as they are.
     """

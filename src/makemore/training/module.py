@@ -12,11 +12,11 @@ from makemore.config.schema import Level, TrainConfig
 from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.data.minibatches import Batch
-from makemore.inference.evaluation import sum_losses
+from makemore.inference.evaluation import sum_batch
 from makemore.inference.units import bits_per_character, perplexity
 from makemore.models.base import LanguageModel
 from makemore.models.model_file import TrainedModel
-from makemore.randomness import GlobalGenerator, Stream, derive_seed
+from makemore.randomness import GlobalGenerator, Use, derive_seed
 from makemore.training import parallel
 from makemore.training.distillation import Teacher
 from makemore.training.execution import evaluation_interval
@@ -45,8 +45,8 @@ class LanguageModule(L.LightningModule):
         self.block_size = model.block_size
         self.figures = config.figures  # their format
         self.settings = describe_run(config, model.block_size)  # the hyper-parameters, as flat plain values
-        self.steps = 1 if config.model.fitted else config.steps  # in the whole run
-        self.steps_taken = 0
+        self.steps = 1 if config.model.fitted else config.steps  # in the whole run; a fitted model never takes its one
+        self.steps_taken = 0  # stays 0 for a fitted model
         self.dev_losses: dict[int, float] = {}  # nats per token, by steps taken; nan after the run diverged
         self.learning_rates: list[float] = []  # of the current batch's steps, set by `LearningRateSchedule`
         self.status = Status.finished  # or why the run ended early
@@ -71,7 +71,7 @@ class LanguageModule(L.LightningModule):
         return self.steps_taken % self.eval_every == 0 or self.steps_taken == self.steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        del checkpoint["loops"]
+        del checkpoint["loops"]  # Lightning's progress: see `saving`, whose callback has put its part there before
         checkpoint[KEY] = checkpoint.get(KEY, {}) | {
             "steps_taken": self.steps_taken,
             "dev_losses": self.dev_losses,
@@ -91,9 +91,11 @@ class LanguageModule(L.LightningModule):
         return None if self._make_optimizer is None else make_optimizer(self._make_optimizer, self.model)
 
     def on_fit_start(self) -> None:
-        self._generator = GlobalGenerator(derive_seed(self._seed, Stream.dropout) + self.global_rank, self.device)
+        self._generator = GlobalGenerator(derive_seed(self._seed, Use.dropout) + self.global_rank, self.device)
         if self._dropout_states is not None:
-            self._generator.states = self._dropout_states
+            # Of a device that the run had not before, the generator begins anew.
+            fresh, saved = self._generator.states, self._dropout_states
+            self._generator.states = [*saved, *fresh[len(saved) :]][: len(fresh)]
             self._count_steps(self.steps_taken)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
@@ -104,7 +106,7 @@ class LanguageModule(L.LightningModule):
         """
         if self.model.config.fitted:
             self.model.fit(self.data)
-            self._count_steps(1)  # without a step Lightning would keep no checkpoint
+            self._count_steps(1)
             self.trainer.should_stop = True
             return None
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
@@ -115,8 +117,9 @@ class LanguageModule(L.LightningModule):
             losses = losses[: int(losses.isfinite().int().argmin()) + 1]
         self.steps_taken += len(losses)
         self._count_steps(len(losses))
-        self.interrupted = parallel.agree(self.interrupted)
-        if self.status is Status.finished and self.interrupted and self.steps_taken < self.steps:
+        if agreed := parallel.agree(self.interrupted):
+            self.interrupted = agreed  # never set to 0: a signal that comes meanwhile counts at the next batch
+        if self.status is Status.finished and agreed and self.steps_taken < self.steps:
             self.status = Status.interrupted
         if self.steps_taken == self.steps or self.status is not Status.finished:
             # Lightning evaluates before it stops; at the end of its data alone it would not.
@@ -134,8 +137,8 @@ class LanguageModule(L.LightningModule):
         self._dev_sum, self._dev_count = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._dev_sum += sum_losses(self.model, batch).item()
-        self._dev_count += batch.examples
+        self._dev_sum += sum_batch(self.model, batch).item()
+        self._dev_count += batch.count_targets()
 
     def on_validation_epoch_end(self) -> None:
         """Publishes the mean loss over the whole dev split: to callbacks as `dev_loss`, to loggers as `loss/dev`.

@@ -66,7 +66,7 @@ class Failure(NamedTuple):
 
 
 class StopTogether(L.Callback):
-    """Ends all processes if a callback of one has ended that one, which the others would wait for."""
+    """Ends all processes once a callback has ended one of them, because the others would wait for it."""
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         trainer.should_stop = bool(agree(trainer.should_stop))
@@ -99,7 +99,7 @@ def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, cou
         for rank in range(count):
             into = folder if rank == 0 else Path(elsewhere, str(rank))
             into.mkdir(exist_ok=True)
-            calls.append(partial(_take_share, run, into, Share(rank, count), port))
+            calls.append(partial(_run_in_child, run, into, Share(rank, count), port))
         with contextlib.closing(processes.run_all(calls, count, give_up, shown=0)) as outcomes:
             for rank, value, error in outcomes:
                 if error == Status.interrupted:
@@ -110,6 +110,7 @@ def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, cou
                     raise value.kind(value.text)
                 elif error is not None:
                     print(file=sys.stderr)  # after the progress line of a process that is killed
+                    # `processes` begins its sentence about one that was killed with these words.
                     why = error.splitlines()[0].replace("the process", f"process {rank + 1} of {count}", 1)
                     raise UserError(f"{why}; python train.py resume={folder} continues the run")
                 elif rank == 0:
@@ -119,7 +120,8 @@ def run_together(run: Callable[[Path, Share], dict[str, Any]], folder: Path, cou
     return result
 
 
-def _take_share(run: Callable[[Path, Share], dict[str, Any]], into: Path, share: Share, port: int) -> Any:
+def _run_in_child(run: Callable[[Path, Share], dict[str, Any]], into: Path, share: Share, port: int) -> Any:
+    """Makes one process's share of a run; an error comes back as a `Failure`."""
     os.environ |= {"LOCAL_RANK": str(share.rank), "MASTER_ADDR": LOCALHOST, "MASTER_PORT": str(port)}
     signal.signal(signal.SIGTERM, _terminate)  # until training has a handler of its own
     if share.rank > 0:
@@ -140,8 +142,8 @@ def _terminate(*_: Any) -> NoReturn:
     raise Terminated
 
 
-def describe(share: Share) -> dict[str, Any]:
-    """What Lightning's Trainer is told of the processes."""
+def trainer_arguments(share: Share) -> dict[str, Any]:
+    """The arguments of Lightning's Trainer that depend on the processes."""
     if share.of == 1:
         return {"devices": 1}
     return {"devices": share.of, "strategy": Averaging(cluster_environment=LightningEnvironment())}

@@ -40,7 +40,7 @@ def run_all(
 
     What they print is lost, except for the call with the number `shown`, and what they return must be picklable.
     `waiting` is called about once a second. Once `stop` is true those that run are interrupted, as by a first Ctrl-C,
-    and no more are started. To leave the iteration kills those that still run.
+    and no more are started. Leaving the iteration kills those that still run.
 
     Yields:
         a call's number, its return value, and the reason if it failed: `Status.interrupted`, or a text.
@@ -52,6 +52,7 @@ def run_all(
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {each: signal.signal(each, lambda number, _: interrupts.append(number)) for each in signals}
     try:
+        # `stop` counts as a first Ctrl-C.
         while len(interrupts) + stop() < 2 and (running or (left and not (interrupts or stop()))):
             while left and len(running) < workers and not (interrupts or stop()):
                 number = left.pop(0)

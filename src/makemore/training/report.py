@@ -26,7 +26,7 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
     The model of a run that ends with a suggestion, as a search for a learning rate does, is not worth sampling.
     """
     useful = "suggestion" not in metrics
-    losses = {name.removesuffix("_loss").replace("_", " "): metrics[name] for name in metrics if name.endswith("_loss")}
+    keys = [key.removesuffix("_loss") for key in metrics if key.endswith("_loss")]  # train, dev, best_dev, test
     how = HOW[Status(metrics["status"])]
     if metrics["status"] == Status.finished and metrics["dev_loss"] == math.inf:
         how += "; dev contains tokens that the model considers impossible, as counts without smoothing do"
@@ -34,12 +34,13 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
     steps, parameters = metrics["steps"], f"{metrics['parameters']:,} parameters"
     fit_seconds = max(metrics["fit_seconds"], 0.001)
     rate = f" ({fit_seconds / steps * 1e6:.0f} µs a step, {saving / fit_seconds:.0%} for saving)" if steps else ""
-    more = [
-        ("", f"{name} perplexity {metrics[f'{key}_perplexity']:.1f}, {metrics[bits]:.4f} bits per character")
-        for name in losses
-        if (bits := f"{(key := name.replace(' ', '_'))}_bits_per_character") in metrics
-    ]
-    shown = [f"{name} {loss:.4f}" for name, loss in losses.items()]
+    shown, more = [], []
+    for key in keys:
+        name = key.replace("_", " ")
+        shown.append(f"{name} {metrics[f'{key}_loss']:.4f}")
+        if (bits := f"{key}_bits_per_character") in metrics:
+            units = f"perplexity {metrics[f'{key}_perplexity']:.1f}, {metrics[bits]:.4f} bits per character"
+            more.append(("", f"{name} {units}"))
     rows = [
         ("run", how),
         *([("loss", "   ".join(shown) + f"   (nats per {level})"), *more] if useful else []),
@@ -58,6 +59,7 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
 
 def choose_logs(run_folder: Path) -> Path:
     """What TensorBoard should show: all of `outputs`, or the part of it around a run that has few enough runs."""
+    # From `outputs` inward.
     around = list(run_folder.parents)[-2::-1] if run_folder.parts[:1] == ("outputs",) else []
     return next((folder for folder in around if has_few_runs(folder)), run_folder)
 

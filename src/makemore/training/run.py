@@ -37,7 +37,7 @@ from makemore.training.callbacks import Interruption, LearningRateSchedule, Prog
 from makemore.training.instantiation import build_all, instantiate, opened
 from makemore.training.memory import check_size, explain_lack_of_memory
 from makemore.training.module import LanguageModule
-from makemore.training.parallel import ALONE, Share, StopTogether, describe, run_together
+from makemore.training.parallel import ALONE, Share, StopTogether, run_together, trainer_arguments
 from makemore.training.report import report
 from makemore.training.saving import (
     KEY,
@@ -65,16 +65,16 @@ def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
 
     Raises:
         UserError: the data, the model or a value is not usable.
-        Terminated: SIGTERM ended the run early; it has left everything, too.
+        Terminated: SIGTERM came while it trained; it has left everything, too.
     """
     silence()
     machine.reuse_freed_memory()  # again, because launchers run this in processes of their own
     if config.trainer.processes == 1:
-        return take_share(config, run_folder, run_folder)
-    return run_together(partial(take_share, config, run_folder), run_folder, config.trainer.processes)
+        return train_share(config, run_folder, run_folder)
+    return run_together(partial(train_share, config, run_folder), run_folder, config.trainer.processes)
 
 
-def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share = ALONE) -> dict[str, Any]:
+def train_share(config: TrainConfig, run_folder: Path, into: Path, share: Share = ALONE) -> dict[str, Any]:
     """A run, or one process's share of it, which leaves everything in the folder `into`."""
     started = time.perf_counter()
     callbacks = build_callbacks(config, into)
@@ -106,7 +106,7 @@ def take_share(config: TrainConfig, run_folder: Path, into: Path, share: Share =
                 fit(trainer, module, data, None if state is None else run_folder / STATE)
             saving = save_state.seconds
             results.metrics |= collect_suggestions(callbacks)
-            # Written last: a run that has them needs nothing more.
+            # From here on there is nothing to resume. The last state is for whoever wants the final weights.
             files.write_text(into / METRICS, files.to_json(results.metrics) + "\n")
             if module.status is Status.finished:
                 save_state.save(trainer, module)
@@ -175,7 +175,7 @@ def make_trainer(chosen: execution.Execution, calls: execution.Calls, share: Sha
     """Lightning's trainer, which counts in calls."""
     trainer = L.Trainer(
         accelerator=chosen.accelerator.value,
-        **describe(share),
+        **trainer_arguments(share),
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=True,
         max_epochs=1,
@@ -187,6 +187,7 @@ def make_trainer(chosen: execution.Execution, calls: execution.Calls, share: Sha
         enable_model_summary=False,
         **arguments,
     )
+    # Lightning evaluates when this count is a multiple of `val_check_interval`; a resumed run would begin at 0.
     trainer.fit_loop.epoch_loop.batch_progress.total.ready = calls.before
     return trainer
 
@@ -194,7 +195,7 @@ def make_trainer(chosen: execution.Execution, calls: execution.Calls, share: Sha
 @contextlib.contextmanager
 def explain_failed_writes(run_folder: Path) -> Iterator[None]:
     """Turns an error of the file system while a run writes into a UserError."""
-    # TensorBoard's thread ends with the error that the next call of its writer raises.
+    # An error ends TensorBoard's thread, and Python would print a traceback; the writer's next call raises it here.
     hook = threading.excepthook
     threading.excepthook = lambda each: None if isinstance(each.exc_value, OSError) else hook(each)
     try:
@@ -214,7 +215,8 @@ def check(config: TrainConfig) -> None:
     """Refuses a run that cannot be, before it has a folder. What this reads is not read again.
 
     Raises:
-        UserError: there is no GPU for it, its documents are not usable, or its network does not fit into memory.
+        UserError: there is no GPU for it, its documents are not usable, its minibatches cannot be shared, a teacher
+            would see pieces of documents, or its network does not fit into memory.
     """
     execution.require_gpu(config.trainer)
     # A process that is forked afterwards would wait for PyTorch's threads forever.
@@ -247,7 +249,6 @@ def silence() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for routine in (
-        "Checkpoint directory .* exists and is not empty",  # by the run's configuration and log
         ".*configure_optimizers. returned .None.*",  # for a model that is fitted at once
         ".*recommended to use `self.log\\('dev_loss'.*",  # which has been added up already
         ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on PyTorch 2.13 about its own code
@@ -285,6 +286,7 @@ def make_model(config: TrainConfig, data: Dataset, block_size: int) -> LanguageM
     model.adapt(data.train)
     if config.start_from is not None:
         load_weights(model, config.start_from, data.vocabulary)
+    # Two examples, if there are, for each minibatch of a step.
     few = torch.arange(min(config.data.batch_size or len(data.train), len(data.train), 2))
     check_model(model, *data.train.gather(few.repeat(model.minibatches_per_step)))
     return model
@@ -306,7 +308,7 @@ def fit(trainer: L.Trainer, module: LanguageModule, data: WindowDataModule, stat
     """Trains; from a saved state if there is one."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
-    except SystemExit as error:  # Lightning's end of the process
+    except SystemExit as error:  # by Lightning, for a KeyboardInterrupt: a second Ctrl-C
         raise error.__context__ or KeyboardInterrupt from None
     except RuntimeError as error:
         if "conditioned on metric" in str(error):  # EarlyStopping's `monitor` names what nobody logs

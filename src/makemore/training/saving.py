@@ -34,7 +34,7 @@ BEFORE = "before-interruption.safetensors"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints beside their target; Lightning moves them there from the system's temporary folder."""
+    """Writes a checkpoint beside its target and renames it; Lightning would write it into a temporary folder first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         raw = io.BytesIO()  # because PyTorch's errors do not tell why a file cannot be written
@@ -43,6 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             beside.write_bytes(raw.getbuffer())
 
 
+# Lightning calls `Checkpoint`s after all other callbacks, and without any it would add its own ModelCheckpoint.
 class SaveBest(Checkpoint):
     """Writes the model with the lowest dev loss so far; the first in any case, unless the run has diverged."""
 
@@ -73,7 +74,7 @@ class SaveState(Checkpoint):
             self.save(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        # At the end the state of before stays until the run has left everything.
+        # At the end the earlier state stays until the run has left everything else.
         if pl_module.is_at_evaluation() and pl_module.steps_taken < pl_module.steps:
             self.save(trainer, pl_module)
 
@@ -118,7 +119,9 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return state if state[KEY]["steps_taken"] >= 0 and dropouts_of(state) else None
+        if not (state[KEY]["steps_taken"] >= 0 and dropouts_of(state)):
+            raise ValueError("parts of the wrong kind")
+        return state
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"resume={folder}: its {STATE} is damaged, or of another version; delete it to begin the run again"
@@ -126,7 +129,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def dropouts_of(state: dict[str, Any]) -> list[list[Tensor]]:
-    """The random numbers that follow in each process of a run; states from before there were several have one's."""
+    """The states of the random generator of each process; a state from before there were several has one."""
     kept = state[KEY]
     dropouts: list[list[Tensor]] = kept["dropouts"] if "dropouts" in kept else [kept["dropout"]]
     return dropouts

@@ -48,7 +48,7 @@ def take_steps(
         losses = model.descend(batch.contexts, batch.targets, rates)
         if losses is not None:
             return losses
-    update = descend if plain else optimizer_step
+    update = plain_sgd_step if plain else optimizer_step
     losses = torch.empty(len(batch.targets), device=batch.targets.device)  # (K,)
     minibatches = zip(batch.contexts.unbind(), batch.targets.unbind(), rates, strict=True)
     for k, (contexts, targets, rate) in enumerate(minibatches):
@@ -76,7 +76,7 @@ def is_plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
 
 
 @torch.no_grad()
-def descend(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def plain_sgd_step(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """One step of plain SGD, to the bit what `optimizer.step()` does, without its 20 µs of bookkeeping."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:

@@ -15,8 +15,8 @@ from makemore.views.show import show
 from makemore.views.tokens import choose_diameter, mark_tokens
 
 MOST_WORDS = 500  # of a vocabulary of words the most common ones are drawn
-SIDE = 460  # of the space between the outermost tokens, in points
-WORD, AXES = 8, 880  # the size of a word and the side of the space between the outermost ones, in points
+SIDE = 460  # of the space between the outermost tokens, in points, in a figure of 8 by 8 inches
+WORD, AXES = 8, 880  # the size of a word, and the side of the space for words in a figure of 14 by 14 inches, in points
 
 
 class Embedding(L.Callback):
@@ -41,6 +41,7 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
     axes = figure.add_subplot()
     labelled = len(vocabulary) <= MOST_LABELS
     shown = move_apart(layout.places, 0.95 * choose_diameter(vocabulary) / SIDE) if labelled else layout.places
+    # From where a token is to where its dot has been moved.
     for place, moved in zip(layout.places.tolist(), shown.tolist(), strict=True):
         axes.plot(*zip(place, moved, strict=True), color=style.FRAME, linewidth=1, zorder=0)
     mark_tokens(axes, vocabulary, shown)
@@ -53,13 +54,13 @@ def draw(C: Tensor, vocabulary: Vocabulary) -> Figure:
 
 
 def find_common(vocabulary: Vocabulary) -> list[int]:
-    """The ids of the most common words."""
+    """The ids of the most common words and punctuation marks; words are sorted by how often they occur."""
     return [i for i in range(1, len(vocabulary)) if vocabulary.tokens[i] != UNKNOWN][:MOST_WORDS]
 
 
 @style.styled
 def draw_words(C: Tensor, vocabulary: Vocabulary, words: list[int]) -> Figure:
-    """Words, the most common first, at their places in C (vocabulary, emb_dim), named unless one before is there."""
+    """Words, the most common first, at their places in C (vocabulary, emb_dim), each named if there is room left."""
     layout = lay_out(C[words].double())
     places = layout.places  # (words, 2)
     figure = Figure(figsize=(14, 14), layout="constrained")
@@ -83,7 +84,7 @@ def draw_words(C: Tensor, vocabulary: Vocabulary, words: list[int]) -> Figure:
 def label_axes(axes: Axes, layout: Placement) -> None:
     axes.set_title(layout.title)
     axes.margins(0.08)
-    if layout.names is None:
+    if layout.axes is None:
         axes.set(xticks=[], yticks=[])
     else:
-        axes.set(xlabel=layout.names[0], ylabel=layout.names[1])
+        axes.set(xlabel=layout.axes[0], ylabel=layout.axes[1])

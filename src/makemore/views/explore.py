@@ -24,7 +24,7 @@ class Explore(L.Callback):
             return  # the run diverged before there was a checkpoint
         trained = model_file.load(folder(trainer))
         try:
-            layers = page.write_out(trained)
+            layers = page.extract_layers(trained)
         except UserError as error:
             log.info(f"{page.NAME} is not written: {error}")
             return

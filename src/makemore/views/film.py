@@ -21,7 +21,7 @@ from makemore.views.tokens import choose_diameter, mark_tokens
 FRAMES = 60  # at most, in a run
 FRAME, PAUSE = 100, 3000  # milliseconds that a frame is shown, and the last one
 FOLLOWING = 60  # steps of t-SNE from one frame to the next
-SIDE = 340  # of the space between the outermost tokens, in points
+SIDE = 340  # of the space between the outermost tokens, in points, in a figure of 5.4 by 5.8 inches
 
 Tables = Mapping[int, Tensor]  # (vocabulary, emb_dim) by steps taken
 
@@ -68,8 +68,8 @@ def follow_back(tables: Tables) -> dict[int, Placement]:
     layouts = {latest: layout}
     for step in earlier:
         C = tables[step].double()
-        mapped = layout.names is None
-        layout = layout._replace(places=tsne.descend(C, layout.places, FOLLOWING)) if mapped else lay_out(C)
+        mapped = layout.axes is None
+        layout = layout._replace(places=tsne.move_places(C, layout.places, FOLLOWING)) if mapped else lay_out(C)
         layouts[step] = layout
     return layouts
 
@@ -95,7 +95,7 @@ def film(tables: Tables, vocabulary: Vocabulary) -> bytes:
         margin = 0.06 * (most - least).clamp(min=1e-12)
         (left, bottom), (right, top) = (least - margin).tolist(), (most + margin).tolist()
         axes.set(xlim=(left, right), ylim=(bottom, top))
-        by = "" if layout.names else ", by t-SNE"
+        by = "" if layout.axes else ", by t-SNE"
         axes.set_title(f"embedding C after {step:,} steps{by}")
         frames.append(Image.open(io.BytesIO(style.render(figure))).convert("RGB"))
     file = io.BytesIO()

@@ -29,7 +29,7 @@ class Loss(View):
             self._losses.append(outputs["losses"].cpu())
 
     def state_dict(self) -> dict[str, Any]:
-        self._losses = [torch.cat(self._losses)] if self._losses else []
+        self._losses = [torch.cat(self._losses)] if self._losses else []  # one tensor, not one for each call
         return super().state_dict()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -72,9 +72,9 @@ def draw(losses: Tensor, dev_losses: Mapping[int, float], level: Level = Level.c
 
 
 def limit(low: Values, high: Values, dev: Sequence[float]) -> tuple[float, float]:
-    """The ends of an axis for losses of minibatches, from `low` to `high`, and of dev, but for the fall at the start.
+    """The ends of an axis for losses of minibatches, from `low` to `high`, and of dev, without the fall at the start.
 
-    What follows that fall is so much smaller that nothing in it could be told apart.
+    Beside that fall all the rest would look flat.
     """
     settled = min(len(high) - 1, max(1, len(high) // 50))
     shown = np.array([*low[settled:], *high[settled:], *dev])

@@ -42,7 +42,7 @@ class LRRange(View):
     """Keeps each step's rate and loss; at the end draws, writes `lr_range.json` and logs the suggestion."""
 
     kept = ("_rates", "_losses")
-    suggestion = ""  # instead of a model, whose last rates are meant to be too large
+    suggestion = ""  # the result of the run in place of its model, whose last rates are too large on purpose
 
     def __init__(self) -> None:
         self._rates: list[float] = []
@@ -156,7 +156,7 @@ def draw(curve: Curve) -> Figure:
         axes.axvline(curve.suggestion, color=style.GREEN, linewidth=1.5, label=label)
     if known > 0:
         style.set_logarithmic(axes, "x")
-        # Losses above all on the way down would press the valley flat.
+        # Losses higher than any on the way down would press the valley flat.
         top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()
         axes.set_ylim(losses.min() - 0.1, top + 0.1)
     axes.set_title(textwrap.fill(curve.verdict, 78))

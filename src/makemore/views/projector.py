@@ -50,7 +50,7 @@ class Projector(View):
         shown = self._counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
         # By PCA, because a map by t-SNE would take as long as thousands of steps.
         projected = project(C[shown].double())
-        self._places = follow(projected.places, self._places, turn=C.shape[1] > 2)
+        self._places = follow(projected.places, self._places, turn=C.shape[1] > 2)  # two dimensions are their own axes
         labels = [pl_module.vocabulary.label(i) for i in shown.tolist()]
         colors = [choose_color(name_kind(pl_module.vocabulary, i)) for i in shown.tolist()]
         show_png(trainer, pl_module, "embedding_while_learning", draw(self._places, projected.title, labels, colors))
@@ -79,7 +79,7 @@ def name_table(steps: int) -> str:
 
 
 def remove_tables(folder: Path, steps: Collection[int]) -> None:
-    """Removes the tables of other steps, which a run that is resumed will write again, or not."""
+    """Removes the tables of all other steps: a resumed run has yet to take them."""
     kept = set(map(name_table, steps))
     for path in (folder / FOLDER).glob("C-*.tsv"):
         if path.name not in kept:
@@ -110,8 +110,8 @@ def follow(places: Tensor, before: Tensor, turn: bool) -> Tensor:
     centred = places - places.mean(0)
     centred = centred / centred.abs().max().clamp(min=1e-12)
     if turn and before.shape == centred.shape:
-        u, _, v = torch.linalg.svd(centred.T @ before)  # (2, 2) each
-        centred = centred @ u @ v
+        u, _, vt = torch.linalg.svd(centred.T @ before)  # (2, 2) each
+        centred = centred @ u @ vt
     return centred
 
 

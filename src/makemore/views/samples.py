@@ -12,7 +12,7 @@ from makemore.inference import sampling
 from makemore.models import model_file
 from makemore.models.base import evaluating
 from makemore.models.model_file import TrainedModel
-from makemore.randomness import Stream, generator
+from makemore.randomness import Use, make_generator
 from makemore.views.show import folder, writers
 
 MOST_NAMES = 100_000
@@ -49,5 +49,5 @@ class Samples(L.Callback):
         files.write_text(folder(trainer) / "samples.txt", "".join(f"{name}\n" for name in names))
 
     def _draw(self, model: TrainedModel) -> list[str]:
-        drawn = sampling.sample(model, self.n, generator(self.seed, Stream.sampling))
+        drawn = sampling.sample(model, self.n, make_generator(self.seed, Use.sampling))
         return [sampling.format_sample(model, name) for name, _ in drawn]

@@ -47,8 +47,7 @@ class Saturation(View):
         if not self._activations:
             self._look(trainer, pl_module)
         if not self._activations:
-            why = "this model has no nn.Tanh or nn.RNN modules and no `activations` of its own"
-            log.info(f"saturation: nothing to show, because {why}")
+            log.info("saturation: nothing to show, because the model has no tanh layers, or they are not finite")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._activations:

@@ -116,7 +116,7 @@ def draw(
         axes.set(title=f"size of {title}", ylabel="root mean square")
         style.set_logarithmic(axes, "y")
         style.label_steps(axes)
-    style.add_legend(figure, axes)
+    style.add_legend(figure, right)
     grid = below.subplots(rows, columns, squeeze=False)
     for number, name in enumerate(names):
         row, column = divmod(number, columns)

@@ -24,9 +24,11 @@ MOST_PARAMETERS = 20  # that a figure shows one by one
 class View(L.Callback):
     """A callback that goes on in a resumed run where it was: the attributes named in `kept` are saved with the run.
 
-    They may be tensors, plain values, and lists, tuples and dicts of these. In its hooks `pl_module`, which Lightning
-    hands in, is a `LanguageModule` (`training/module.py`): views read its `model`, `data`, `vocabulary`, `block_size`,
-    `steps`, `steps_taken`, `dev_losses`, `learning_rates`, `status`, `figures` and `export()`, and change nothing.
+    They may be tensors, plain values, and lists, tuples and dicts of these. A view without any is a plain Callback.
+
+    In their hooks `pl_module`, which Lightning hands in, is a `LanguageModule` (`training/module.py`, a layer above,
+    hence `Any`): views read its `model`, `device`, `data`, `vocabulary`, `block_size`, `steps`, `steps_taken`,
+    `dev_losses`, `learning_rates`, `status`, `figures` and `export()`, and change nothing.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
@@ -63,7 +65,7 @@ def show(trainer: L.Trainer, pl_module: Any, name: str, figure: Figure) -> None:
 
 
 def show_png(trainer: L.Trainer, pl_module: Any, name: str, png: bytes) -> None:
-    """Gives a picture to TensorBoard as it is: `add_image` would compress it again, and `add_figure` draw it again."""
+    """Gives a picture to the loggers; to TensorBoard as it is, because `add_image` would compress it again."""
     width, height = struct.unpack(">II", png[16:24])
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)  # 4 is RGBA
     for logger in trainer.loggers:

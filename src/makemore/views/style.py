@@ -59,7 +59,7 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 150,
     "svg.hashsalt": "makemore",  # the same figure gives the same file
 }
-# What files say of their making by default: with the date no two would be the same.
+# What savefig is told: without a date, so that the same figure gives the same file.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Decorates what draws, or writes a drawing: it has this style, and other figures of the process keep theirs."""
+    """Decorates what draws, or writes a drawing, so that it has this style; the process's other figures keep theirs."""
 
     @functools.wraps(draw)
     def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -8,11 +8,11 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from makemore.config.schema import Level
-from makemore.data.vocabulary import UNKNOWN, Vocabulary
-from makemore.inference.projection import MOST_LABELS, is_vowel
+from makemore.data.vocabulary import UNKNOWN, Vocabulary, is_vowel
+from makemore.inference.projection import MOST_LABELS
 from makemore.views import style
 
-COLORS = {"vowel": style.LIGHT_ORANGE, "boundary": style.LIGHT_GREY}  # all other kinds have one colour
+COLORS = {"vowel": style.LIGHT_ORANGE, "other": style.LIGHT_BLUE, "boundary": style.LIGHT_GREY}
 
 Dots = list[tuple[PathCollection, list[int]]]  # those of a kind, with the ids of their tokens
 
@@ -38,7 +38,7 @@ def choose_diameter(vocabulary: Vocabulary) -> float:
 
 
 def choose_color(kind: str) -> str:
-    return COLORS.get(kind, style.LIGHT_BLUE)
+    return COLORS.get(kind, COLORS["other"])
 
 
 def name_kind(vocabulary: Vocabulary, index: int) -> str:

@@ -29,7 +29,7 @@ class UpdateRatio(View):
     Biases that begin at zero have no ratio before the second step, and then a large one.
     """
 
-    single_steps = True
+    single_steps = True  # so that training/run.py takes one step in a call
     kept = ("_steps", "_ratios")
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ const ORDER = 6; // of the n-gram model
 const run = JSON.parse(document.getElementById("run").textContent);
 const vocabulary = run.labels.length;
 const network = makeNetwork(run);
-const models = [network]; // and those by counts, if the page has the training names
+const models = [network]; // and the count-based ones, if the page has the training names
 const looks = ["network", "bigram", "ngram"]; // the classes that give the models their colours
 const $ = (id) => document.getElementById(id);
 const percent = (p) => (p < 0.0005 ? "0" : p >= 0.9995 ? "100" : (100 * p).toFixed(1));
@@ -59,7 +59,8 @@ function make(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-function draw(tag, attributes = {}, ...children) {
+// The same of SVG.
+function makeSvg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
@@ -92,7 +93,7 @@ function makeHead(describe = () => "") {
 }
 
 // What a model sees of a context: at the beginning of a name one boundary, however many the network reads.
-function showContext(model, ids) {
+function writeContext(model, ids) {
   return [0, ...ids].slice(-model.sees).map((id) => run.labels[id]).join("");
 }
 
@@ -107,7 +108,7 @@ function showNext(ids) {
   const rows = shown.map((id) =>
     makeRow(run.labels[id], distributions.map((p) => ({ value: p[id], text: percent(p[id]), share: p[id] / largest })), id),
   );
-  const head = makeHead((model) => make("div", {}, "after ", make("span", { class: "context" }, showContext(model, ids))));
+  const head = makeHead((model) => make("div", {}, "after ", make("span", { class: "context" }, writeContext(model, ids))));
   $("next-table").replaceChildren(head, make("tbody", {}, ...rows));
   const likeliest = distributions.map((p, i) => `${run.labels[p.indexOf(Math.max(...p))]} by ${models[i].name}`);
   $("next-spoken").textContent = `Likeliest next: ${likeliest.join(", ")}`;
@@ -123,17 +124,18 @@ function showEmbedding(context) {
   const scale = (value, [least, most], size) => 20 + ((value - least) / (most - least || 1)) * (size - 40);
   const points = places.map(([x, y]) => [scale(x, ends[0], 440), 400 - scale(y, ends[1], 400)]);
   const read = new Set(context);
-  const radius = Math.max(3, 11 * Math.min(1, Math.sqrt(27 / vocabulary)));
+  const radius = Math.max(3, 11 * Math.min(1, Math.sqrt(27 / vocabulary))); // page.py keeps tokens this far apart
   $("embedding").setAttribute("class", radius < 9 ? "crowded" : "");
-  const way = draw("polyline", { class: "way", points: context.map((id) => points[id].join(",")).join(" ") });
+  const way = makeSvg("polyline", { class: "way", points: context.map((id) => points[id].join(",")).join(" ") });
   const tokens = points.map(([x, y], id) => {
     const kind = id === 0 ? "place boundary" : run.vowels.includes(id) ? "place vowel" : "place";
-    const circle = draw("circle", { class: kind, cx: x, cy: y, r: read.has(id) ? 13 : radius });
-    const label = read.has(id) || vocabulary <= run.mostLabels ? [draw("text", { x, y }, run.labels[id])] : [];
-    return draw("g", { class: read.has(id) ? "read" : "", "data-id": id }, circle, ...label);
+    const circle = makeSvg("circle", { class: kind, cx: x, cy: y, r: read.has(id) ? 13 : radius });
+    const label = read.has(id) || vocabulary <= run.mostLabels ? [makeSvg("text", { x, y }, run.labels[id])] : [];
+    return makeSvg("g", { class: read.has(id) ? "read" : "", "data-id": id }, circle, ...label);
   });
   // What is read lies above everything else.
-  tokens.sort((a, b) => (a.getAttribute("class") > b.getAttribute("class") ? 1 : -1));
+  const isRead = (token) => Number(token.getAttribute("class") === "read");
+  tokens.sort((a, b) => isRead(a) - isRead(b));
   $("embedding").replaceChildren(way, ...tokens);
   const text = context.map((id) => run.labels[id]).join("");
   $("embedding").setAttribute("aria-label", `${title}; the context ${text} is highlighted`);
@@ -152,10 +154,10 @@ function showHidden(layers) {
     if (!figure) {
       const columns = Math.ceil(Math.sqrt(3 * h.length));
       const cells = Array.from(h, (_, i) =>
-        draw("rect", { x: i % columns, y: Math.floor(i / columns), width: 0.9, height: 0.9 }),
+        makeSvg("rect", { x: i % columns, y: Math.floor(i / columns), width: 0.9, height: 0.9 }),
       );
       const box = `0 0 ${columns} ${Math.ceil(h.length / columns)}`;
-      figure = make("div", {}, draw("svg", { viewBox: box, role: "img" }, ...cells), make("p", { class: "note" }));
+      figure = make("div", {}, makeSvg("svg", { viewBox: box, role: "img" }, ...cells), make("p", { class: "note" }));
       $("layers").append(figure);
     }
     const [svg, note] = figure.children;
@@ -205,9 +207,10 @@ function showLoss(ids) {
 
 function show() {
   const { ids, unknown } = readText(run, state.prefix);
-  const left = [...new Set(unknown)].map((character) => `“${character}”`).join(", ");
+  const missing = [...new Set(unknown)];
+  const left = missing.map((character) => `“${character}”`).join(", ");
   $("message").textContent = left
-    ? `${left} ${unknown.length > 1 ? "are" : "is"} left out: ${run.text} has only ${run.labels.slice(1, 60).join(" ")}` +
+    ? `${left} ${missing.length > 1 ? "are" : "is"} left out: ${run.text} has only ${run.labels.slice(1, 60).join(" ")}` +
       (vocabulary > 60 ? " …" : "")
     : "";
   $("temperature-shown").textContent = state.temperature === 0 ? "0 (the likeliest only)" : state.temperature.toFixed(2);
@@ -260,7 +263,7 @@ $("facts").textContent =
   `${count(run.steps, "step")}.`;
 $("sources").textContent =
   run.train === null
-    ? `The network is computed in this page. ${run.text} is too long to be part of it, so there are no models by counts, and known names are not marked.`
+    ? `The network is computed in this page. ${run.text} is too long to be part of it, so there are no count-based models, and known names are not marked.`
     : `Everything is computed in this page: the network from its weights, the bigram (add-one smoothing) and the ${ORDER}-gram (modified Kneser-Ney) by counting the training names. Dev losses are means over held-out names, in nats per character.`;
 readAddress();
 

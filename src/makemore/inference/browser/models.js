@@ -1,9 +1,10 @@
-// The mathematics of the page, without the page: the network, two models by counts, and drawing names from any of them.
+// The mathematics of the page, without the page: the network, two count-based models, and drawing names from any of them.
 //
 // A token is its id; 0 is the boundary that begins and ends a name. A model is an object with
 //   name      what a person calls it
 //   sees      how many ids of the context it looks at
-//   logits    ids of a name's beginning -> Float64Array, a number for each token: its log-probability, but for a constant
+//   logits    ids of a name's beginning -> a new Float64Array, a number for each token: its log-probability, but for a constant
+//   devLoss   nats per character; undefined until it has been measured
 "use strict";
 
 const BOUNDARY = 0;
@@ -123,6 +124,7 @@ function countNgram(documents, vocabulary, order) {
   }
 
   function probabilities(ids) {
+    // At least as many ids as a context holds, so that after a long beginning no context reaches the boundary in front.
     const text = String.fromCharCode(BOUNDARY, ...ids.slice(-order));
     const p = new Float64Array(vocabulary).fill(1 / vocabulary);
     for (let length = 0; length < order && length <= text.length; length++) {
@@ -149,8 +151,8 @@ function estimateDiscounts(level) {
 
 // ---- What is done with any model
 
-// Probabilities of logits divided by the temperature, among the topK likeliest tokens; 0 is never less than a tiny
-// temperature, at which the likeliest token is certain.
+// Probabilities from logits divided by the temperature, among the topK likeliest tokens. A temperature of 0 stands for a
+// tiny one, at which the likeliest token is all but certain.
 function soften(logits, temperature = 1, topK = logits.length) {
   const least = Float64Array.from(logits).sort().at(-topK);
   const largest = logits.reduce((a, b) => Math.max(a, b));

@@ -22,7 +22,7 @@ class Config(ModelConfig):
     div_value: float = number(at_least=1, at_most=1000)
 
     def check(self, run: TrainConfig) -> None:
-        """Raises UserError for cutoffs that are not rising whole numbers, or more than the vectors can get shorter."""
+        """Raises UserError for cutoffs that do not rise, or so many of them that the last vectors have no entries."""
         cutoffs = self.cutoffs
         if cutoffs is not None and (not cutoffs or cutoffs[0] < 1 or sorted(set(cutoffs)) != cutoffs):
             given = f"model.cutoffs={cutoffs}".replace(" ", "")

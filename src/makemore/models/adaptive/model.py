@@ -34,7 +34,9 @@ class Model(LanguageModel):
         self.C = nn.Embedding(vocabulary, config.emb_dim)
         self.W1 = nn.Linear(block_size * config.emb_dim, config.hidden)
         self.tanh, self.dropout = nn.Tanh(), nn.Dropout(config.dropout)
-        self.output = nn.AdaptiveLogSoftmaxWithLoss(config.hidden, vocabulary, cutoffs, config.div_value, True)
+        self.output = nn.AdaptiveLogSoftmaxWithLoss(
+            config.hidden, vocabulary, cutoffs, config.div_value, head_bias=True
+        )
         self.places: Tensor  # of the tokens in the order of their frequency
         self.register_buffer("places", torch.arange(vocabulary))
 

@@ -1,8 +1,8 @@
 """`model=bow`: a bag of words, as in makemore.py. The order of the tokens read so far enters only by their positions.
 
     x_t = C[token t] + P[t]                         a vector for the token and one for its place
-    x_t + mean(x_1 ... x_t)                         the bag: an average over all tokens so far
-    x_t + W2 tanh(x_t W1)                           and a small network, whose output is added as well
+    x_t <- x_t + mean(x_1 ... x_t)                  the bag: an average over all tokens so far
+    x_t <- x_t + W2 tanh(x_t W1)                    and a small network, whose output is added as well
 
 The logits are a linear function of the last x_t.
 """

@@ -14,7 +14,6 @@ The zeros outside the blocks are what makes its parts independent, and cheap.
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +69,8 @@ class Model(LanguageModel):
     def loss_and_gradients(self, contexts: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor | float:
         """The mean of the networks' own losses, each on its own minibatch: the n-th of N equal parts of the rows."""
         count = len(self.networks)
-
-        def of(network: Network, *minibatch: Any) -> Tensor | float:
-            return network.loss_and_gradients(*minibatch)
-
         parts = contexts.chunk(count), targets.chunk(count), [None] * count if soft is None else soft.chunk(count)
-        losses = (map if self._workers == 1 else self._pool.map)(of, self.members, *parts)
+        losses = (map if self._workers == 1 else self._pool.map)(Network.loss_and_gradients, self.members, *parts)
         return sum(losses) / count
 
     def operations(self, rows: int) -> int:

@@ -12,15 +12,12 @@ from makemore.models import model_file
 from makemore.models.model_file import TrainedModel
 
 
-@functools.cache  # a run asks for their context first, and for themselves once its data is read
+@functools.cache  # a run asks for their context, and once its data is read for themselves; nothing changes them
 def load(paths: tuple[str, ...]) -> list[TrainedModel]:
     """Reads the members. Raises UserError if one of them cannot be read, or has diverged."""
     loaded = []
     for path in paths:
-        try:
-            loaded.append(model_file.load(Path(path)))
-        except UserError as error:
-            raise UserError(str(error).replace("checkpoint=", "model.members=", 1)) from None
+        loaded.append(model_file.load(Path(path), "model.members"))
         if not all(tensor.isfinite().all() for tensor in loaded[-1].model.state_dict().values()):
             raise UserError(f"model.members={path} has diverged: its weights are not finite; train it again")
     return loaded

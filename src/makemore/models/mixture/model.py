@@ -28,7 +28,7 @@ class Model(LanguageModel):
         described = [member for member in config.members if not isinstance(member, str)]
         self.members = nn.ModuleList(
             [member.model for member in members.load(paths)]
-            or [model_file.restore(member["model"], vocabulary, member["block_size"]) for member in described]
+            or [model_file.build_described(member["model"], vocabulary, member["block_size"]) for member in described]
         )
         self.requires_grad_(False)  # nothing moves its members
         # Whole documents, if members that read them can read all that the others see.
@@ -78,7 +78,7 @@ class Model(LanguageModel):
         return torch.stack([each.log_softmax(1) for each in logits])
 
     def forward(self, contexts: Tensor) -> Tensor:
-        """Log-probabilities of the next token. (B, block_size) -> (B, vocabulary)"""
+        """Log-probabilities of the next token. (B, block_size) -> (B, vocabulary) float64"""
         mixed = self.log_probabilities(contexts) + self.weights.log().view(-1, 1, 1)  # (members, B, vocabulary)
         return mixed.logsumexp(0)
 

@@ -12,8 +12,8 @@ are added up for each example. Backwards the same pairs collect what the example
     dT[c, v] = sum of da_i over the examples i with x_ic = v
     dW1_c = C' dT[c]                dC = sum_c dT[c] W1_c'
 
-Both forms compute the same function; only the order of sums differs. In minibatches of 512 of 27 characters, the three
-large products of a step shrink to a twentieth.
+Both forms compute the same function; only the order of sums differs. With minibatches of 512 and 27 characters, the
+three large products of a step shrink to a twentieth.
 """
 
 import torch

@@ -110,6 +110,7 @@ def hidden_innermost(p: Parameters) -> Parameters:
 
 def hidden_layer(p: Parameters, contexts: Tensor) -> Tensor:
     """The activations h of the hidden layer. (..., block_size) -> (..., hidden)"""
+    # In inference mode nothing records a gradient, so that `tanh` may work in place.
     if torch.is_inference_mode_enabled() and contexts.dim() == 2:
         return tanh(first_layer.forward(p.C, p.W1, p.b1, contexts))
     e = p.C[contexts].flatten(start_dim=-2)  # (..., block_size * emb_dim)

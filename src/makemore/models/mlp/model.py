@@ -16,8 +16,8 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-# Where PyTorch's products, which are slow to start, are faster: in steps of so many operations with so many tokens,
-# whose W2 leaves the cache. From `python -m benchmarks.forms`.
+# PyTorch's products are slow to start, but faster than the loops in steps of more operations with more tokens than
+# these, whose W2 does not fit in the cache. From `python -m benchmarks.forms`.
 MANY_OPERATIONS, LARGE_VOCABULARY = 2 * 10**7, 500
 FORMS = {
     Gradients.compiled: "compiled steps",
@@ -27,7 +27,7 @@ FORMS = {
 
 
 class Model(LanguageModel):
-    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names, and its shapes unless `direct` says."""
+    """The lecture's network: C, W1, b1, W2, b2 with the lecture's names, and its shapes but for `direct`."""
 
     function_keys = ("recency",)
 
@@ -42,7 +42,7 @@ class Model(LanguageModel):
         self.register_buffer("_scale", scale, persistent=False)
         self.form, self._threads = Gradients.autograd, 1
         if config.gradients is Gradients.compiled:
-            self.cpu_only = "model.gradients=compiled is for the CPU; with trainer=gpu use model.gradients=auto"
+            self.cpu_only = "model.gradients=compiled is for the CPU; use model.gradients=auto"
 
     @property
     def p(self) -> Parameters:
@@ -76,7 +76,7 @@ class Model(LanguageModel):
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Compiled steps, but PyTorch's for large vocabularies, direct connections and on a GPU, unless the keys say.
+        """Compiled steps, but PyTorch's for large vocabularies, direct connections and on a GPU, unless a key says.
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
@@ -104,7 +104,7 @@ class Model(LanguageModel):
         for parameter, gradient in zip(self.trained, self._gradients, strict=True):
             parameter.grad = gradient  # every time, because Lightning removes it now and then
         with torch.inference_mode():
-            p, out = self._in_use, self._gradients
+            p, out = self._effective, self._gradients
             if self._scale is not None:
                 torch.mul(self.W1, self._scale, out=p.W1)
             if self.form is Gradients.compiled:
@@ -144,7 +144,7 @@ class Model(LanguageModel):
     def _dropout_mask(self, rows: int) -> Tensor | None:
         if not self.training or self.config.dropout == 0:
             return None
-        return formulas.dropout_mask(rows, self.p, self.config.dropout)
+        return formulas.dropout_mask(rows, self.trained, self.config.dropout)
 
     # These are made at the first step, when the parameters are on their device.
     @cached_property
@@ -152,7 +152,7 @@ class Model(LanguageModel):
         return Parameters(*map(torch.zeros_like, self.trained))
 
     @cached_property
-    def _in_use(self) -> Parameters:
+    def _effective(self) -> Parameters:
         """The memory that the formulas read: that of the parameters, except for a W1 with its scale."""
         own = Parameters(*(parameter.detach() for parameter in self.trained))
         return own if self._scale is None else own._replace(W1=torch.empty_like(own.W1))
@@ -161,4 +161,4 @@ class Model(LanguageModel):
     def _network(self) -> "Network":
         from makemore.models.mlp.numba_steps import Network
 
-        return Network(self._in_use, self._gradients, self._threads)
+        return Network(self._effective, self._gradients, self._threads)

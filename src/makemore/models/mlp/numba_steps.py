@@ -90,14 +90,14 @@ class Work(NamedTuple):
     rows: Integers  # (block_size, PIECE) the row of each context's token there
     Cx: Floats  # (PIECE, emb_dim) C at these tokens
     T: Floats  # (PIECE, hidden) their part of the first layer at one position, and what comes back to it
-    back: Floats  # (PIECE, emb_dim)
+    back: Floats  # (PIECE, emb_dim) dT[c] W1_c', at these tokens
     h: Floats  # (PIECE, hidden)
     hm: Floats  # (PIECE, hidden) h times the dropout mask
     dz: Floats  # (PIECE, vocabulary)
     da: Floats  # (PIECE, hidden)
-    dc: Floats  # (vocabulary, emb_dim)
-    sums: Floats  # (BLOCK, hidden)
-    sum: Floats  # (the larger of hidden and vocabulary,)
+    dc: Floats  # (vocabulary, emb_dim) a piece's dC
+    sums: Floats  # (BLOCK, hidden) of `add_sums`
+    sum: Floats  # (the larger of hidden and vocabulary,) of `add_rows`
 
 
 @jit
@@ -254,7 +254,7 @@ def cross_entropy(z: Floats, which: Integers, targets: Integers, q: Floats, scal
         total += repeats[u] * largest
         for j in range(len(row)):
             row[j] -= largest
-    flat = z.reshape(-1)  # in one loop, because what is left of a row when vectors are full is slow
+    flat = z.reshape(-1)  # in one loop, because the remainder of each row would not fill a vector
     for k in range(len(flat)):
         flat[k] = exp(np.float32(flat[k])) if z.itemsize == 4 else np.exp(flat[k])
     for u in range(len(z)):
@@ -438,7 +438,8 @@ def add_gradients(
     """Adds `scale` times the gradients of one minibatch to `out`, piece by piece, and returns the mean loss.
 
     The distributions q (B, vocabulary) to learn instead of the targets (B,), and the dropout mask (B, hidden), have no
-    rows if there are none. If B <= PIECE, `out` may be `p` itself: a piece reads all before it writes any.
+    rows if there are none. If B <= PIECE, `out` may be `p` itself: each parameter, and of W1 the rows of each position,
+    is written after it was last read. So the order of the calls matters, and dC waits in `work.dc`.
     """
     rows, loss = len(targets), 0.0
     block_size, emb_dim = contexts.shape[1], p.C.shape[1]
@@ -448,7 +449,7 @@ def add_gradients(
         which, m = work.which[: len(examples)], mask[piece]
         dropout = len(m) > 0
 
-        # Examples with the same context are one row from here to dz, unless each has its own dropout.
+        # Examples with the same context are one row from here on, unless each has its own dropout.
         if dropout:
             n, x = len(examples), examples
             for i in range(n):
@@ -517,7 +518,7 @@ class Network:
         """Takes K steps of plain gradient descent, and returns the mean loss before each, (K,)."""
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
         rows = targets.shape[1]
-        if rows <= PIECE and self._in_use(rows) == 1:
+        if rows <= PIECE and self._count_threads(rows) == 1:
             descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, self._work[0])
         else:
             for k, rate in enumerate(rates):
@@ -539,6 +540,7 @@ class Network:
         Several threads take equal shares of the rows.
         """
         rows = len(targets)
+        threads = self._count_threads(rows)
         x, y = contexts.numpy(), targets.numpy()
         q = self._work[0].dz[:0] if soft is None else soft.numpy()
         keep = self._work[0].hm[:0] if mask is None else mask.numpy()
@@ -550,7 +552,6 @@ class Network:
                 array.fill(0)
             return weight * add_gradients(self._p, x[part], y[part], q[part], keep[part], weight * scale, out, work)
 
-        threads = self._in_use(rows)
         helped = [self._helpers.submit(share, thread) for thread in range(1, threads)]
         loss = share(0) + sum(each.result() for each in helped)
         for other in self._gradients[1:threads]:
@@ -558,7 +559,7 @@ class Network:
                 np.add(gradient, more, out=gradient)
         return loss
 
-    def _in_use(self, rows: int) -> int:
+    def _count_threads(self, rows: int) -> int:
         return max(1, min(self._threads, rows // ROWS_PER_THREAD))
 
 

@@ -1,4 +1,4 @@
-"""The n-gram model by counts, of order block_size + 1: the contexts that were seen as a trie, in flat tensors.
+"""The count-based n-gram model, of order block_size + 1: the contexts that were seen as a trie, in flat tensors.
 
 The distribution p of the token w after a context h is mixed with that after h', which is h without its oldest token,
 and so on down to the empty context, below which stands the uniform distribution:
@@ -93,7 +93,8 @@ def fit(
     levels = [Pairs(nodes, windows.stream[at], counts)]  # from long contexts to short
     if smoothing is Smoothing.kneser_ney:
         for _ in range(windows.block_size):
-            levels[-1:] = shorten(levels[-1], keys, vocabulary)
+            stay, shorter = shorten(levels.pop(), keys, vocabulary)
+            levels += [stay, shorter]
     else:
         discount = 0.0
     if smoothing is Smoothing.jelinek_mercer:
@@ -232,7 +233,7 @@ def fit_backoffs(trie: Trie, total: Tensor, dev: Windows) -> Tensor:
             b = (torch.bincount(which, share, minlength=len(b)) + 1) / (seen_in + 2)
         p[seen] = (1 - b[which]) * own + b[which] * below
         backoff[first:last] = b[bins[first:last]]
-        # Parents come before their children, so the next length begins where the parents begin.
+        # Keys are sorted by parent, so the next length ends before the first node whose parent is `last` or later.
         first, last = last, 1 + int(torch.searchsorted(trie.keys, last * trie.V))
     return backoff
 
@@ -299,7 +300,7 @@ def target_probabilities(trie: Trie, contexts: Tensor, targets: Tensor) -> Tenso
 def find_values(trie: Trie, nodes: Tensor, targets: Tensor) -> Tensor:
     """The a of each target (N,) after the contexts of these nodes, 0 where it was not seen. (N,) -> (N,) float64
 
-    By halving, for all at once, the range in which a node's targets may hold the one that is looked for.
+    A binary search in each node's targets, for all at once.
     """
     known, last = nodes.clamp(min=0), len(trie.targets) - 1
     low, end = trie.starts[known], trie.starts[known + 1]  # (N,) each

@@ -29,7 +29,7 @@ class Model(SequenceModel):
         self.output = nn.Linear(config.hidden, vocabulary)
 
     def operations_at_once(self, rows: int) -> int:
-        """Those of one product for one letter of each name: the next letter has to wait."""
+        """Those of one product for one token of each document: the next token has to wait."""
         return super().operations_at_once(rows) // self.block_size
 
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:

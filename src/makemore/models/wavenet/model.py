@@ -42,7 +42,7 @@ class Model(LanguageModel):
         self.output = nn.Linear(config.hidden, vocabulary)
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draws the lecture's weights: normal, scaled by the root of the fan-in; the output a tenth of that."""
+        """Draws the lecture's weights: normal, divided by the root of the fan-in; the output a tenth of that."""
         nn.init.normal_(self.C.weight, generator=generator)
         for layer in [module for module in self.modules() if isinstance(module, nn.Linear)]:
             nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features), generator=generator)

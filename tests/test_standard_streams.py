@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this sys
 PRINTS = """
 import sys
 from pathlib import Path
-from makemore import streams
-streams.prepare(output_needed="needed" in sys.argv)
+from makemore import standard_streams
+standard_streams.prepare(output_needed="needed" in sys.argv)
 for stream in (sys.stdout, sys.stderr, sys.stdout):
     print("a line", file=stream, flush=True)
 Path("end").touch()

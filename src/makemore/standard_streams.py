@@ -17,7 +17,7 @@ class StandardStream(io.FileIO):
         try:
             return super().write(text)
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # first, so that no later write fails again
             if self.needed and isinstance(error, BrokenPipeError):
                 raise
             if self.needed:

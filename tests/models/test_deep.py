@@ -1,10 +1,13 @@
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
 
-from makemore.models.base import LanguageModel
+from makemore.data.minibatches import Batch
+from makemore.models.base import LanguageModel, observing
+from makemore.views import scales
 from tests.helpers import build, check, composed, refused, seeded
 
 
@@ -33,6 +36,22 @@ def test_without_a_gain_activations_shrink_from_layer_to_layer_unless_they_are_n
     """The lecture's plots: 0.62, 0.48, 0.41, 0.36, 0.32 with a gain of 1; with batch normalization all are alike."""
     assert sizes(lecture(batch_norm=False, gain=1.0)) == pytest.approx([0.62, 0.48, 0.41, 0.36, 0.32], abs=0.03)
     assert sizes(lecture(gain=0.2)) == pytest.approx([0.63] * 5, abs=0.02)
+
+
+def test_the_diagnosis_is_of_the_network_that_is_trained() -> None:
+    """With batch normalization any gain works, also before it has collected anything; looking collects nothing."""
+    model: Any = lecture(gain=0.2)
+    contexts, targets = (torch.randint(27, shape, generator=seeded()) for shape in ((200, 3), (200,)))
+    before = copy.deepcopy(model.state_dict())
+    with observing(model), torch.no_grad():
+        seen = [float(h.std()) for h in model.activations(contexts).values()]
+    assert seen == pytest.approx([0.63] * 5, abs=0.02)
+    _, gradients = scales.compute_gradients(model, Batch(contexts, targets))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(norm.training and norm.track_running_stats for norm in model.layers if hasattr(norm, "running_mean"))
+    model.loss_and_gradients(contexts, targets)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
 
 
 def test_before_training_all_characters_are_about_equally_likely() -> None:

@@ -88,7 +88,7 @@ def test_a_state_gives_the_same_names_as_reading_everything_again(name: str, pre
     assert len({len(each) for each in kept}) > 3
 
 
-@pytest.mark.parametrize("name", ["rnn", "bow"])
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "bow"])
 def test_activations_are_those_after_a_contexts_last_id(name: str) -> None:
     """A context of one letter after its boundary has the same as a whole document that begins with it."""
     model = small(name)
@@ -188,12 +188,32 @@ def test_bfloat16_products_learn_about_the_same(
     assert one.metrics["dev_loss"] == pytest.approx(other.metrics["dev_loss"], abs=0.03)
 
 
+def test_activations_of_gated_networks_are_those_of_their_formulas() -> None:
+    (context,), _ = windows_of(["emma"]).gather(torch.tensor([4]))
+    gru: Any = small("gru")
+    lstm = small("lstm")
+    with torch.no_grad():
+        _, (c_before, *_) = gru.read(context[-5:-1].unsqueeze(0))
+        _, (h, *_) = gru.read(context[-5:].unsqueeze(0))
+        x, before, cell = gru.C(context[-1]), c_before[0, 0], gru.layers[0]
+        r, z, n = (x @ cell.weight_ih_l0.T + cell.bias_ih_l0).split(8)
+        r_h, z_h, n_h = (before @ cell.weight_hh_l0.T + cell.bias_hh_l0).split(8)
+        n, z = torch.tanh(n + torch.sigmoid(r + r_h) * n_h), torch.sigmoid(z + z_h)
+        torch.testing.assert_close(gru.activations(context.unsqueeze(0))["layers.0.n"][0], n)
+        torch.testing.assert_close(h[0, 0], (1 - z) * n + z * before)
+
+        _, state = lstm.read(context[-5:].unsqueeze(0))
+        found = lstm.activations(context.unsqueeze(0))
+        for layer in range(2):
+            torch.testing.assert_close(found[f"layers.{layer}.tanh_c"], state[2 * layer + 1][:, 0].tanh())
+
+
 @every_model
 def test_the_diagnosis_shows_what_there_is(train: Train, few_names: Path, name: str) -> None:
     keys = [f"model.{key}={value}" for key, value in SMALL[name].items()]
     data = ("data=text", f"data.path={few_names}", "steps=3", "logger=none")
     run = train(f"model={name}", *keys, *data, "callbacks=[saturation,update_ratio,scales]")
-    figures = {"update_ratio.png", "scales.png"} | ({"saturation.png"} if name in ("bow", "rnn") else set())
+    figures = {"update_ratio.png", "scales.png"} | ({"saturation.png"} if name != "transformer" else set())
     assert {path.name for path in run.folder.glob("*.png")} == figures
 
 

@@ -179,6 +179,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextlib.contextmanager
+def observing(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block, except that BatchNorm normalizes by the batch, as it does in a training step.
+
+    What it has collected stays as it is: early in a run that says nothing of the network that is being trained.
+    """
+    kinds = nn.modules.batchnorm._BatchNorm
+    norms = [each for each in model.modules() if isinstance(each, kinds) and each.track_running_stats]
+    with evaluating(model):
+        for norm in norms:
+            norm.training, norm.track_running_stats = True, False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.training, norm.track_running_stats = False, True
+
+
 def logits_in_pieces(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (rows, vocabulary) and targets (rows,) of a batch, in pieces that stay within a fixed budget."""
     rows = rows_at_once(model.vocabulary, targets.device) * len(targets) // targets.numel()

@@ -31,15 +31,18 @@ class SequenceModel(LanguageModel):
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
-        lengths = self._lengths(contexts)  # (B,)
-        # Every row shifted to the left, so that it begins with its first id to read.
-        places = torch.arange(int(lengths.max()), device=contexts.device) + (self.block_size - lengths).unsqueeze(1)
-        logits, _ = self.read(contexts.gather(1, places.clamp(max=self.block_size - 1)))  # (B, T, vocabulary)
+        ids, lengths = self.align(contexts)
+        logits, _ = self.read(ids)  # (B, T, vocabulary)
         return last(logits, lengths)
 
-    def _lengths(self, contexts: Tensor) -> Tensor:
-        """How many ids of each context are to be read, its boundary included. (B, block_size) -> (B,)"""
-        return ((contexts != 0).sum(1) + 1).clamp(max=self.block_size)
+    def align(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (B, block_size) shifted to the left, so that each begins with its first id to read. (B, T), (B,)
+
+        Also how many ids of each are to be read, its boundary included.
+        """
+        lengths = ((contexts != 0).sum(1) + 1).clamp(max=self.block_size)  # (B,)
+        places = torch.arange(int(lengths.max()), device=contexts.device) + (self.block_size - lengths).unsqueeze(1)
+        return contexts.gather(1, places.clamp(max=self.block_size - 1)), lengths
 
     def score(self, contexts: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, vocabulary) and targets (N,) of windows, or of the N tokens of spans (B, T)."""
@@ -52,7 +55,7 @@ class SequenceModel(LanguageModel):
 
     def activations(self, contexts: Tensor) -> dict[str, Tensor]:
         """The outputs of tanh layers after the last id, by name. (B, width) each"""
-        lengths = self._lengths(contexts)
+        _, lengths = self.align(contexts)
         return {name: last(each, lengths) for name, each in super().activations(contexts).items()}
 
     def operations(self, rows: int) -> int:

@@ -1,7 +1,7 @@
 """saturation.png: hidden units whose tanh is flat, so that no gradient passes them, before training and after.
 
 After lecture 3. A unit that is saturated for every example is dead: it learns from none. Where the size of the
-activations falls from layer to layer, the signal fades.
+activations falls from layer to layer, the signal fades. BatchNorm normalizes as in a training step, by these examples.
 """
 
 import logging
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from makemore.models.base import evaluating
+from makemore.models.base import observing
 from makemore.views import style
 from makemore.views.show import View, log_histograms, log_scalars, show
 
@@ -54,7 +54,7 @@ class Saturation(View):
             self._look(trainer, pl_module)
 
     def _look(self, trainer: L.Trainer, pl_module: Any) -> None:
-        with evaluating(pl_module.model), torch.no_grad():
+        with observing(pl_module.model), torch.no_grad():
             layers = pl_module.model.activations(self._contexts.to(pl_module.device))
         if not layers or not all(h.isfinite().all() for h in layers.values()):
             return

@@ -1,7 +1,8 @@
 """scales.png: the size of every parameter and of its gradient, over time and as histograms at the end.
 
-TensorBoard has histograms from every evaluation. After lecture 3. Gradients are those of the run's first minibatch, by
-autograd in eval mode, at every look.
+Of networks with many parameters, the matrices alone. TensorBoard has histograms from every evaluation. After lecture 3.
+Gradients are those of the run's first minibatch, by autograd, at every look: without dropout, and with BatchNorm's
+statistics of that minibatch.
 """
 
 import logging
@@ -18,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from makemore.data.minibatches import Batch
-from makemore.models.base import LanguageModel, evaluating
+from makemore.models.base import LanguageModel, observing
 from makemore.views import style
 from makemore.views.show import View, choose_parameters, log_histograms, log_scalars, show
 
@@ -85,7 +86,7 @@ def compute_gradients(model: LanguageModel, batch: Batch) -> tuple[Tensors, Tens
     """Each parameter that the loss depends on, and its gradient, by name. `.grad` and buffers are left alone."""
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     # cuDNN has no gradients of recurrent layers in eval mode.
-    with evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+    with observing(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         loss = F.cross_entropy(*model.score(*batch))
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     gradients = {name: each.cpu() for name, each in zip(parameters, found, strict=True) if each is not None}
@@ -110,7 +111,8 @@ def draw(
     figure = Figure(figsize=(12, 4.5 + 2.25 * rows), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.5, 2.25 * rows])[:, 0]
     left, right = above.subplots(1, 2)
-    for axes, title, sizes in ((left, "weights and biases", weight_sizes), (right, "their gradients", gradient_sizes)):
+    kind = "weights and biases" if len(names) == len(weights) else "the matrices"
+    for axes, title, sizes in ((left, kind, weight_sizes), (right, "their gradients", gradient_sizes)):
         for name in names:
             axes.plot(steps, sizes[name], style.choose_line(len(steps)), color=colors[name], linewidth=1.2, label=name)
         axes.set(title=f"size of {title}", ylabel="root mean square")

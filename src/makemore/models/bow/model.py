@@ -4,7 +4,7 @@
     x_t <- x_t + mean(x_1 ... x_t)                  the bag: an average over all tokens so far
     x_t <- x_t + W2 tanh(x_t W1)                    and a small network, whose output is added as well
 
-The logits are a linear function of the last x_t.
+The logits are a linear function of the last x_t. (makemore.py calls C and P wte and wpe, and the output layer lm_head.)
 """
 
 import torch

@@ -6,6 +6,8 @@ It has no residual connections, so what reaches the last layer, and what comes b
 of every W: `model.gain` multiplies the initial W of each hidden layer. With the lecture's 5/3, tanh keeps the size of
 what passes through it (He et al. 2015); batch normalization (Ioffe and Szegedy 2015) makes any gain work.
 `experiment=diagnose` shows both: saturation and the size of every layer's activations, weights, gradients and updates.
+
+(The lecture calls `emb_dim` n_embd, `hidden` n_hidden, and BatchNorm's weight and bias gamma and beta.)
 """
 
 import itertools

@@ -6,14 +6,28 @@ With x_t = C[token t], and * by entries:
     z_t = sigmoid(x_t W_z + h_(t-1) U_z + b_z)                   how much of the past stays
     n_t = tanh(x_t W_n + b_n + r_t * (h_(t-1) U_n + c_n))        the proposal
     h_t = (1 - z_t) * n_t + z_t * h_(t-1)
+
+This is nn.GRU's form. In Cho et al. and in makemore.py r_t multiplies h_(t-1) before its product with U_n, and the z_t
+of makemore.py is 1 - z_t here.
 """
 
-from torch import nn
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from makemore.models.rnn.model import Model as Recurrent
+from makemore.models.rnn.model import delay
 
 
 class Model(Recurrent):
     """The network of `model=rnn`, with a different step."""
 
     layer = nn.GRU
+
+    def tanh_outputs(self, layer: Any, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """The proposals n."""
+        r, _, n = F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0).chunk(3, dim=2)  # (B, T, hidden) each, of x
+        r_h, _, n_h = F.linear(delay(h), layer.weight_hh_l0, layer.bias_hh_l0).chunk(3, dim=2)  # and of h_(t-1)
+        return {".n": torch.tanh(n + torch.sigmoid(r + r_h) * n_h)}

@@ -8,12 +8,24 @@ With x_t = C[token t], and * by entries:
     h_t = o_t * tanh(c_t)
 """
 
-from torch import nn
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from makemore.models.rnn.model import Model as Recurrent
+from makemore.models.rnn.model import delay
 
 
 class Model(Recurrent):
     """The network of `model=rnn`, with a different step."""
 
     layer = nn.LSTM
+
+    def tanh_outputs(self, layer: Any, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """The proposals g, and tanh(c), which is h / o."""
+        gates = F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0)  # (B, T, 4 * hidden)
+        gates = gates + F.linear(delay(h), layer.weight_hh_l0, layer.bias_hh_l0)
+        _, _, g, o = gates.chunk(4, dim=2)  # in nn.LSTM's order i, f, g, o
+        return {".g": torch.tanh(g), ".tanh_c": h / torch.sigmoid(o)}

@@ -2,17 +2,18 @@
 
     h_t = tanh(C[token t] W + b + h_(t-1) U + c),  and the logits are  h_t W2 + b2
 
-The hidden vector h_t is all that the network remembers of the tokens 1 ... t. `model=gru` and `model=lstm` are the same
-with a different step from h_(t-1) to h_t.
+As in makemore.py, which calls C wte, and the output layer lm_head. The hidden vector h_t is all that the network
+remembers of the tokens 1 ... t. `model=gru` and `model=lstm` are the same with a different step from h_(t-1) to h_t.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.models.rnn.config import Config
-from makemore.models.sequence import SequenceModel, State
+from makemore.models.sequence import SequenceModel, State, last
 
 
 class Model(SequenceModel):
@@ -32,6 +33,21 @@ class Model(SequenceModel):
         """Those of one product for one token of each document: the next token has to wait."""
         return super().operations_at_once(rows) // self.block_size
 
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """What the tanh of each layer gives at the last id. (B, hidden) each"""
+        ids, lengths = self.align(contexts)
+        x, found = self.C(ids), dict[str, Tensor]()  # (B, T, emb_dim)
+        for number, layer in enumerate(self.layers):
+            h, _ = layer(x)  # (B, T, hidden)
+            for name, values in self.tanh_outputs(layer, x, h).items():
+                found[f"layers.{number}{name}"] = last(values, lengths)
+            x = h
+        return found
+
+    def tanh_outputs(self, layer: Any, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """What a layer's tanh gave, (B, T, hidden) by name, when it read x (B, T, width) and gave h (B, T, hidden)."""
+        return {"": h}
+
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T) -> (B, T, vocabulary). The state is each layer's h, in an LSTM also its cells: (B, 1, hidden) each."""
         x, kept = self.C(ids), list[Tensor]()  # (B, T, emb_dim)
@@ -45,3 +61,8 @@ class Model(SequenceModel):
             x, after = layer(self.dropout(x), before)  # (B, T, hidden)
             kept += [part.transpose(0, 1) for part in (after if isinstance(after, tuple) else (after,))]
         return self.output(self.dropout(x)), tuple(kept)
+
+
+def delay(h: Tensor) -> Tensor:
+    """h_(t-1) at the place of h_t, zeros first. (B, T, hidden)"""
+    return F.pad(h, (0, 0, 1, 0))[:, :-1]

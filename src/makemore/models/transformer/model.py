@@ -6,6 +6,8 @@
 
 In attention each token asks all tokens before it, and itself, with a query q; those whose key k fits give their value
 v: softmax(q k' / sqrt(size)) v, in `heads` parts of the width apart from each other.
+
+(makemore.py calls C and P wte and wpe, `qkv` c_attn, `project` c_proj, `network` mlp, `norm` ln_f, `output` lm_head.)
 """
 
 import torch

@@ -17,6 +17,8 @@ except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: this Python has no {missing.name}; run 'make install', then 'source .venv/bin/activate'"
     ) from None
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 CONF = Path(__file__).parent.resolve() / "conf"
 OUTPUTS = Path("outputs")

@@ -1,5 +1,7 @@
+import contextlib
 import gc
 import importlib
+import signal
 import sys
 
 import pytest
@@ -24,3 +26,13 @@ def test_a_library_that_is_loaded_already_stays(monkeypatch: pytest.MonkeyPatch)
     with heavy_imports():
         assert sys.modules["boto3"] is sys
     assert sys.modules["boto3"] is sys
+
+
+def test_a_signal_while_libraries_are_imported_counts_afterwards() -> None:
+    """Some extension modules swallow exceptions, as NumPy's importers do."""
+    imported = False
+    with pytest.raises(KeyboardInterrupt), heavy_imports():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        imported = True
+    assert imported and signal.getsignal(signal.SIGINT) is signal.default_int_handler

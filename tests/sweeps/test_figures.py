@@ -44,6 +44,21 @@ def test_an_axis_is_logarithmic_if_its_numbers_range_widely() -> None:
         assert figure.axes[0].get_xscale() == scale
 
 
+@pytest.mark.parametrize(
+    ("numbers", "logarithmic"),
+    [
+        ([0.001, 0.01, 0.1], True),
+        ([50, 100, 200, 400], True),
+        ([2, 10], False),
+        ([0.0075, 0.11, 0.17, 0.21, 0.32, 0.395], False),
+        ([0.0, 0.1, 1.0], False),
+        ([0.0021, 0.0045, 0.0082, 0.0116, 0.0173, 0.049], True),
+    ],
+)
+def test_the_scale_is_the_one_on_which_numbers_lie_evenly(numbers: list[float], logarithmic: bool) -> None:
+    assert figures._is_logarithmic(numbers) is logarithmic
+
+
 def test_few_random_numbers_have_round_ticks_that_do_not_cover_each_other() -> None:
     figure = figures.draw_keys(runs_of(**{"0.00264747": 2.0, "0.00687161": 2.1, "0.0115543": 2.2}), ["key"])
     figure.canvas.draw()

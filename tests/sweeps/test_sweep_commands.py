@@ -84,17 +84,23 @@ def test_a_sweep_whose_folder_cannot_be_read_does_not_begin(script: Script, tmp_
 
 
 def test_a_sweep_can_stop_at_its_first_failure(script: Script, tmp_path: Path) -> None:
-    # The longest runs begin first, so the third to begin is one that fails.
-    command = ("model.emb_dim=0,2", "model.hidden=5,6", "steps=1000000000", "eval_every=1000", "hydra.sweep.dir=s")
-    stopping = "hydra.launcher.stop_at_failure=true"
-    done = script("train.py", "-m", *command, stopping, "hydra.launcher.n_jobs=3", *QUIET)
+    # The longest runs begin first; of the first two one fails, and the other is interrupted.
+    command = ("callbacks=samples", "callbacks.samples.n=0,2", "model.hidden=5,6", "logger=none", "hydra.sweep.dir=s")
+    stopping = ("hydra.launcher.stop_at_failure=true", "eval_every=1000")
+    done = script("train.py", "-m", *command, *stopping, "steps=1000000000", "hydra.launcher.n_jobs=2")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: emb_dim=0")
+    assert done.stderr.splitlines()[-1].startswith("error: n=0,hidden=6 failed")
     statuses = [row["status"] for row in table(tmp_path)]
-    assert (statuses.count("failed"), statuses.count("missing"), len(statuses)) == (1, 1, 4)
+    assert (statuses.count("failed"), statuses.count("missing"), len(statuses)) == (1, 2, 4)
     assert set(statuses) <= {"failed", "missing", "interrupted", "unfinished"}
-    done = script("train.py", "-m", "schedule.lr=1e30,0.01", "steps=20", stopping, "hydra.sweep.dir=d", *QUIET)
+    done = script("train.py", "-m", "schedule.lr=1e30,0.01", "steps=20", *stopping, "hydra.sweep.dir=d", *QUIET)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_is_refused_begins_first(script: Script, tmp_path: Path) -> None:
+    command = ("schedule.lr=0.1,-1", "steps=5", "hydra.launcher.n_jobs=1", "hydra.launcher.stop_at_failure=true")
+    assert script("train.py", "-m", *command, *QUIET).returncode == 1
+    assert [row["status"] for row in table(tmp_path)] == ["failed", "missing"]
 
 
 def test_a_glob_stands_for_the_choices_of_a_group(script: Script, tmp_path: Path) -> None:

@@ -35,6 +35,16 @@ def test_searches_for_a_learning_rate_are_listed_by_their_suggestions_not_ranked
     assert table.select_results(runs) == []
 
 
+def test_runs_that_a_callback_ended_early_are_told_by_their_steps(tmp_path: Path) -> None:
+    for seed, steps in (("1", 100), ("2", 100)):
+        ended_run(tmp_path, f"seed={seed}", "steps=100", steps=steps)
+    head, *_ = table.tabulate(table.gather(tmp_path), ["seed"], digits=2)
+    assert "steps taken" not in head
+    ended_run(tmp_path, "seed=3", "steps=100", steps=40)
+    head, *rows = table.tabulate(table.gather(tmp_path), ["seed"], digits=2)
+    assert sorted(row[head.index("steps taken")] for row in rows) == ["100", "100", "40"]
+
+
 def test_models_of_words_have_the_units_of_their_best_evaluation(tmp_path: Path) -> None:
     units = {"best_dev_perplexity": 8.17, "best_dev_bits_per_character": 1.5, "dev_perplexity": 9.0}
     ended_run(tmp_path, "seed=1", **units)

@@ -1,6 +1,7 @@
 """What the local launcher and Ray's have in common: each job once, and one progress line."""
 
 import contextlib
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Job:
     nodes: DictConfig  # its configuration with Hydra's part
     folder: Path
     settings: TrainConfig | None = None  # None if they are refused: the run itself reports why
-    work: int = 0  # about how long it takes, in operations
+    work: float = math.inf  # about how long it takes, in operations; unknown if it is going to fail
 
 
 class JobLauncher(Launcher):
@@ -70,7 +71,7 @@ class JobLauncher(Launcher):
                 self.progress.count(job.folder.name, loss)
                 if self.stop_at_failure and self.failed is None and (job.folder / ERROR).exists():
                     self.failed = job
-            if self.failed is not None:
+            if self.failed is not None and self.progress.n < self.progress.total:
                 why = (self.failed.folder / ERROR).read_text(encoding="utf-8").partition("\n")[0]
                 raise PastHydra(UserError(f"{self.failed.folder.name} failed, which stopped the sweep: {why}"))
         except BaseException:

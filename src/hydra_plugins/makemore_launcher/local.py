@@ -41,7 +41,7 @@ class LocalLauncher(JobLauncher):
         self.n_jobs: int | None = n_jobs
 
     def run(self, jobs: Sequence[Job], waiting: Callable[[], None]) -> Iterator[tuple[Job, float]]:
-        """Runs the jobs, the longest first: one that began last would run on alone."""
+        """Runs the jobs, first those that will fail, then the longest: one that began last would run on alone."""
         with heavy_imports():
             from makemore.data.cache import read_documents
             from makemore.training import execution

@@ -118,7 +118,9 @@ def format_comparison(result: dict[str, Any], first: str, second: str, layout: L
     where = f"{result['documents']:,} {what} of {result['name']}"
     better = first if a < b else second
     verdict = f"{better} is better" if result["p"] < SIGNIFICANT else "the difference may be chance"
-    if result["documents"] < ENOUGH:
+    if result["standard_error"] == result["difference"] == 0:
+        verdict = "no document has another loss: they may be the same model"
+    elif result["documents"] < ENOUGH:
         verdict = f"too few {what} to tell; it takes {ENOUGH} or more"
     left_out = f" ({result['left_out']:,} with unknown tokens left out)" if result["left_out"] else ""
     p = f"p = {result['p']:.2g}" if result["p"] >= 1e-9 else "p < 1e-9"

@@ -27,7 +27,7 @@ MOST_TICKS, APART = 6, 0.09
 LONGEST_TICK = 7  # letters of a value; the random ones of a search are longer, and stand beside round ticks
 # Letters of a category, and of all together that fit side by side below an axis.
 LONGEST_NAME, LONGEST_ROW = 18, 30
-# From this ratio of its largest value to its smallest on, a key has a logarithmic axis.
+# From this ratio of its largest value to its smallest on, a key may have a logarithmic axis.
 WIDE = 8
 # Losses are drawn up to this many times as far above the best as the median is.
 FAR = 6
@@ -67,11 +67,12 @@ def draw_keys(runs: Sequence[Run], keys: Sequence[str], note: str = "") -> Figur
     for axes, key in zip(grid, keys, strict=True):
         axes.plot(_place(axes, "x", key, runs), losses, "o", color=BLUE, alpha=0.55, mew=0, label="a run")
         best: dict[float, float] = {}
-        for x, run in zip(_place(axes, "x", key, settings), settings, strict=True):
-            if run.dev <= high:
+        crossed, places = _is_crossed(key, settings), _place(axes, "x", key, settings)
+        for x, run in zip(places, settings, strict=True):
+            if run.dev <= high and (crossed or places.count(x) > 1):
                 best.setdefault(x, run.dev)  # the first is the best
-        crossed = _is_crossed(key, settings)
-        if len(best) <= MOST_VALUES and (crossed or 2 * len(best) <= len(settings)):
+        values = len(set(places))
+        if best and values <= MOST_VALUES and (crossed or 2 * values <= len(settings)):
             # Nothing lies between two categories; in a search, the best of two values differ in their other keys too.
             line = "-" if crossed and _are_numbers(key, runs) else "_"
             points = zip(*sorted(best.items()), strict=True)
@@ -81,9 +82,7 @@ def draw_keys(runs: Sequence[Run], keys: Sequence[str], note: str = "") -> Figur
     handles = max((axes.get_legend_handles_labels() for axes in grid), key=lambda both: len(both[0]))
     figure.legend(*handles, loc="outside lower center", ncols=2)
     figure.supylabel("best dev loss (nats per token)", size=12)
-    above = sum(loss > high for loss in losses)
-    left_out = f"; {above} far above {'is' if above == 1 else 'are'} left out" if above else ""
-    figure.suptitle(f"{len(runs)} runs: dev loss by key{left_out}{note}")
+    figure.suptitle(f"{len(runs)} runs: dev loss by key{_name_left_out(losses, high)}{note}")
     return figure
 
 
@@ -150,7 +149,8 @@ def draw_fit(runs: Sequence[Run]) -> Figure:
     axes.plot(best.last_dev, best.train, "o", color=ORANGE, label="the lowest dev loss")
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(xlabel="dev loss at the end", ylabel="train loss at the end")
-    axes.set_title(f"{len(runs)} runs: the further below the line,\nthe larger the gap between train and dev")
+    left_out = _name_left_out([max(run.last_dev, run.train) for run in runs], high)
+    axes.set_title(f"{len(runs)} runs: the further below the line,\nthe larger the gap between train and dev{left_out}")
     style.add_legend(figure, axes)
     return figure
 
@@ -171,6 +171,23 @@ def _limit(losses: Sequence[float], margin: float = 0.05) -> tuple[float, float]
     high = max(loss for loss in losses if loss <= low + FAR * max(middle - low, 1e-3))
     margin *= max(high - low, 1e-3)
     return low - margin, high + margin
+
+
+def _name_left_out(losses: Sequence[float], high: float) -> str:
+    """What a title says of losses above its axis."""
+    above = sum(loss > high for loss in losses)
+    return f"; {above} far above {'is' if above == 1 else 'are'} left out" if above else ""
+
+
+def _is_logarithmic(numbers: Sequence[float]) -> bool:
+    """Whether numbers range widely, and their logarithms lie as evenly about the middle, or more."""
+
+    def lean(values: Sequence[float]) -> float:
+        low, high = min(values), max(values)
+        return abs(statistics.median(values) - (low + high) / 2) / (high - low)
+
+    wide = 0 < WIDE * min(numbers) <= max(numbers)
+    return wide and lean(list(map(math.log, numbers))) <= lean(numbers)
 
 
 def _are_numbers(key: str, runs: Sequence[Run]) -> bool:
@@ -198,12 +215,12 @@ def _place(axes: Axes, name: Literal["x", "y"], key: str, runs: Sequence[Run]) -
             axis.set_tick_params(rotation=90)
         return [float(names.index(value)) for value in values]
     numbers = list(map(float, values))
-    wide = 0 < WIDE * min(numbers) <= max(numbers)
+    different = sorted(set(numbers))
+    wide = _is_logarithmic(different)
     if wide:
         style.set_logarithmic(axes, name, apart=0.2)
     else:
         axis.set_major_locator(MaxNLocator(5, integer=all(number.is_integer() for number in numbers)))
-    different = sorted(set(numbers))
     labels = [f"{number:g}" for number in different]
     gaps = np.diff(np.log(different) if wide else different)
     if len(labels) <= MOST_TICKS and max(map(len, labels)) <= LONGEST_TICK and all(gaps >= APART * gaps.sum()):

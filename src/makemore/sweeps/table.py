@@ -31,6 +31,7 @@ class Run:
     perplexity: float = math.nan  # of a model of words, like dev the best
     bits: float = math.nan  # per character, of a model of words
     parameters: float = math.nan
+    steps: float = math.nan  # taken; fewer than asked for if a callback ended the run
     seconds: float = math.nan  # of training
     suggestion: str = ""  # the result of a search for a learning rate, whose losses say nothing
 
@@ -59,10 +60,11 @@ def gather(folder: Path, before: Collection[str] = ()) -> list[Run]:
 
 def _read_results(run: Path) -> dict[str, Any]:
     if metrics := read_metrics(run):
-        names = {"last_dev": "dev_loss", "train": "train_loss", "parameters": "parameters", "seconds": "fit_seconds"}
+        names = {"last_dev": "dev_loss", "train": "train_loss", "seconds": "fit_seconds"}
+        names |= {name: name for name in ("parameters", "steps")}
         numbers = {name: metrics[key] for name, key in names.items() if metrics.get(key) is not None}
         if suggestion := metrics.get("suggestion"):
-            numbers = {name: numbers[name] for name in ("parameters", "seconds") if name in numbers}
+            numbers = {name: numbers[name] for name in ("parameters", "steps", "seconds") if name in numbers}
             return {"status": Status(metrics["status"]), "suggestion": suggestion, **numbers}
         dev = loss_of(metrics)
         if math.isfinite(dev):
@@ -115,6 +117,9 @@ def tabulate(runs: Sequence[Run], keys: Sequence[str], digits: int) -> list[list
         columns["bits per character"] = [_format(run.bits, digits) for run in runs]
     columns["train"] = [_format(run.train, digits) for run in runs]
     columns["parameters"] = [_format(run.parameters, 0) for run in runs]
+    taken = {(run.overrides.get("steps"), run.steps) for run in runs if math.isfinite(run.steps)}
+    if len(taken) > len({asked for asked, _ in taken}):  # some diverged, or a callback ended them early
+        columns["steps taken"] = [_format(run.steps, 0) for run in runs]
     columns["seconds"] = [_format(run.seconds, 1) for run in runs]
     columns["status"] = [run.status for run in runs]
     columns["error"] = [run.error for run in runs]

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from makemore import files
-from makemore.config.schema import TrainConfig
+from makemore.config.schema import Level, TrainConfig
 from makemore.data.windows import Windows
 from makemore.errors import UserError
 from makemore.models.base import rows_at_once
@@ -45,7 +45,7 @@ class ContextTable(L.Callback):
         log.info(f"\n{format_table(table)}")
         text = files.to_json([row._asdict() for row in table])
         files.write_text(folder(trainer) / "context_table.json", text + "\n")
-        show(trainer, pl_module, "context_table", draw(table))
+        show(trainer, pl_module, "context_table", draw(table, pl_module.vocabulary.level))
 
 
 class Row(NamedTuple):
@@ -107,7 +107,7 @@ def format_table(table: Sequence[Row]) -> str:
 
 
 @style.styled
-def draw(table: Sequence[Row]) -> Figure:
+def draw(table: Sequence[Row], level: Level = Level.char) -> Figure:
     """Left, how many contexts there are and how many were seen; right, the dev losses."""
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     counts, losses = figure.subplots(1, 2)
@@ -130,9 +130,9 @@ def draw(table: Sequence[Row]) -> Figure:
     counts.yaxis.set_major_formatter("{x:,.0f}")
     counts.set_title("rows, and the share that was seen")
     counts.set_ylim(bottom=min(row.seen for row in table) / 5)
-    losses.set(ylabel="dev loss, nats per token", title="dev loss, and the share of pairs that were seen")
+    losses.set(ylabel=f"dev loss (nats per {level})", title="dev loss, and the share of pairs that were seen")
     losses.set_ylim(bottom=min(row.unsmoothed for row in table) - 0.15)
     for axes in (counts, losses):
-        axes.set(xlabel="tokens in a context", xticks=lengths, xlim=(lengths[0] - 0.6, lengths[-1] + 0.7))
+        axes.set(xlabel=f"{level}s in a context", xticks=lengths, xlim=(lengths[0] - 0.6, lengths[-1] + 0.7))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure

@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from matplotlib.figure import Figure
 
 from makemore import files
-from makemore.config.schema import TrainConfig
+from makemore.config.schema import Level, TrainConfig
 from makemore.errors import UserError
 from makemore.views import style
 from makemore.views.show import View, folder, show
@@ -68,7 +68,7 @@ class LRRange(View):
         curve = analyze(np.array(self._rates), np.array(self._losses))
         text = json.dumps(curve._asdict(), indent=2, default=np.ndarray.tolist)
         files.write_text(folder(trainer) / "lr_range.json", text + "\n")
-        show(trainer, pl_module, "lr_range", draw(curve))
+        show(trainer, pl_module, "lr_range", draw(curve, pl_module.vocabulary.level))
         rate = curve.suggestion
         self.suggestion = curve.verdict if rate is None else f"schedule.lr={round_rate(rate)}"
         log.info(f"learning rate: {curve.verdict}")
@@ -142,7 +142,7 @@ def round_rate(rate: float) -> str:
 
 
 @style.styled
-def draw(curve: Curve) -> Figure:
+def draw(curve: Curve, level: Level = Level.char) -> Figure:
     """The losses against the rate, their average, and the suggestion."""
     known = len(curve.smoothed)
     rates, losses = curve.rates[:known], curve.losses[:known]
@@ -158,8 +158,9 @@ def draw(curve: Curve) -> Figure:
         style.set_logarithmic(axes, "x")
         # Losses higher than any on the way down would press the valley flat.
         top = losses[: curve.smoothed.argmin() + 1].max() if curve.suggestion else curve.smoothed.max()
-        axes.set_ylim(losses.min() - 0.1, top + 0.1)
+        style.set_logarithmic(axes, "y")
+        axes.set_ylim(0.98 * losses.min(), 1.02 * top)
     axes.set_title(textwrap.fill(curve.verdict, 78))
-    axes.set(xlabel="learning rate, one step each", ylabel="loss (nats per token)")
+    axes.set(xlabel="learning rate, one step each", ylabel=f"loss (nats per {level})")
     style.add_legend(figure, axes)
     return figure

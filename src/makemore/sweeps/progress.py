@@ -35,8 +35,8 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm has no types
         text = f"sweep {self.n + 1}/{self.total} runs"
         if math.isfinite(self.best[0]):
             text += f", best dev {self.best[0]:.4f} ({self.best[1][:LONGEST_NAME]})"
-        if self.without:
-            text += f", {self.without} without a loss"
+            if self.without:
+                text += f", {self.without} without a loss"
         self.set_description_str(text, refresh=False)
         self.update()
         if self.n == self.total:

@@ -1,5 +1,6 @@
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,21 @@ def test_a_run_that_was_killed_and_interrupted_ends_as_if_it_had_not_been(train:
         assert picture.read_bytes() == (folder / picture.name).read_bytes()
 
 
-def test_a_state_from_before_runs_had_several_processes_is_resumed(train: Train, kill: Any) -> None:
+def forget_processes(state: dict[str, Any]) -> None:
+    """Makes it one from before runs had several."""
+    (state["dropout"],) = state.pop("dropouts")
+
+
+def add_generator(state: dict[str, Any]) -> None:
+    """Makes it one of a run on a GPU, whose generator is not there now."""
+    (states,) = state["dropouts"]
+    states.append(torch.empty(16, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("change", [forget_processes, add_generator])
+def test_a_state_of_another_version_or_device_is_resumed(
+    train: Train, kill: Any, change: Callable[[dict[str, Any]], None]
+) -> None:
     settings = (*COMMON, *SETTINGS["dropout"], *QUIET, "trainer.save_every=0", "steps_per_execution=7")
     whole = train(*settings)
     kill(30)
@@ -117,22 +132,7 @@ def test_a_state_from_before_runs_had_several_processes_is_resumed(train: Train,
     kill()
     folder = whole.folder.with_name("1")
     state = torch.load(folder / "last.ckpt", weights_only=True)
-    (state[saving.KEY]["dropout"],) = state[saving.KEY].pop("dropouts")
-    torch.save(state, folder / "last.ckpt")
-    assert same_state(whole, train(*settings, resume=folder))
-
-
-def test_a_run_goes_on_on_another_device(train: Train, kill: Any) -> None:
-    settings = (*COMMON, *SETTINGS["dropout"], *QUIET, "trainer.save_every=0", "steps_per_execution=7")
-    whole = train(*settings)
-    kill(30)
-    with pytest.raises(KilledError):
-        train(*settings)
-    kill()
-    folder = whole.folder.with_name("1")
-    state = torch.load(folder / "last.ckpt", weights_only=True)
-    (states,) = state[saving.KEY]["dropouts"]
-    states.append(torch.empty(16, dtype=torch.uint8))  # as of a GPU's generator, which is not there now
+    change(state[saving.KEY])
     torch.save(state, folder / "last.ckpt")
     assert same_state(whole, train(*settings, resume=folder))
 

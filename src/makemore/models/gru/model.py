@@ -14,11 +14,10 @@ of makemore.py is 1 - z_t here.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.models.rnn.model import Model as Recurrent
-from makemore.models.rnn.model import delay
+from makemore.models.rnn.model import apply_weights
 
 
 class Model(Recurrent):
@@ -28,6 +27,7 @@ class Model(Recurrent):
 
     def tanh_outputs(self, layer: Any, x: Tensor, h: Tensor) -> dict[str, Tensor]:
         """The proposals n."""
-        r, _, n = F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0).chunk(3, dim=2)  # (B, T, hidden) each, of x
-        r_h, _, n_h = F.linear(delay(h), layer.weight_hh_l0, layer.bias_hh_l0).chunk(3, dim=2)  # and of h_(t-1)
+        of_x, of_h = apply_weights(layer, x, h)
+        r, _, n = of_x.chunk(3, dim=2)  # (B, T, hidden) each
+        r_h, _, n_h = of_h.chunk(3, dim=2)
         return {".n": torch.tanh(n + torch.sigmoid(r + r_h) * n_h)}

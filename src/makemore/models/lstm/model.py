@@ -11,11 +11,10 @@ With x_t = C[token t], and * by entries:
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from makemore.models.rnn.model import Model as Recurrent
-from makemore.models.rnn.model import delay
+from makemore.models.rnn.model import apply_weights
 
 
 class Model(Recurrent):
@@ -25,7 +24,6 @@ class Model(Recurrent):
 
     def tanh_outputs(self, layer: Any, x: Tensor, h: Tensor) -> dict[str, Tensor]:
         """The proposals g, and tanh(c), which is h / o."""
-        gates = F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0)  # (B, T, 4 * hidden)
-        gates = gates + F.linear(delay(h), layer.weight_hh_l0, layer.bias_hh_l0)
-        _, _, g, o = gates.chunk(4, dim=2)  # in nn.LSTM's order i, f, g, o
+        of_x, of_h = apply_weights(layer, x, h)
+        _, _, g, o = (of_x + of_h).chunk(4, dim=2)  # (B, T, hidden) each, in nn.LSTM's order i, f, g, o
         return {".g": torch.tanh(g), ".tanh_c": h / torch.sigmoid(o)}

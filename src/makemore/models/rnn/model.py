@@ -63,6 +63,7 @@ class Model(SequenceModel):
         return self.output(self.dropout(x)), tuple(kept)
 
 
-def delay(h: Tensor) -> Tensor:
-    """h_(t-1) at the place of h_t, zeros first. (B, T, hidden)"""
-    return F.pad(h, (0, 0, 1, 0))[:, :-1]
+def apply_weights(layer: Any, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """x_t W + b and h_(t-1) U + c, of all gates side by side. (B, T, gates * hidden) each"""
+    before = F.pad(h, (0, 0, 1, 0))[:, :-1]  # (B, T, hidden) zeros first
+    return F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0), F.linear(before, layer.weight_hh_l0, layer.bias_hh_l0)

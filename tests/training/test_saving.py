@@ -104,6 +104,8 @@ def test_a_run_that_was_killed_and_interrupted_ends_as_if_it_had_not_been(train:
     again = train(*settings, resume=folder)
     assert compare(whole.folder, folder) == []
     assert again.metrics["steps"] == 130
+    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    assert len(set(seconds)) == len(seconds)  # or TensorBoard might read a later file before an earlier one
     assert {path.name for path in whole.folder.glob("*.png")} == {path.name for path in folder.glob("*.png")}
     for picture in whole.folder.glob("*.png"):
         assert picture.read_bytes() == (folder / picture.name).read_bytes()

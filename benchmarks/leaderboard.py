@@ -6,7 +6,7 @@ trains each system as a process of its own, twice, with data.unique=false and tr
 (the bundled names if none), and mixtures of some of them; writes results/leaderboard.json, the table between the marks
 in docs/results.md, a shorter one in README.md, and docs/quality.png: every system's dev loss against its seconds of
 training, a mixture's with those of its members. It takes hours. `--systems bigram-neural gru -- data=...` trains only
-these, and keeps other rows; `--seeds 1 2 3` trains each with these seeds, too, and `--lists all` only on the list with
+these, and keeps other rows; `--seeds 1 2 3` trains each with these seeds, and `--lists all` only on the list with
 repeated names; `--runs FOLDER` keeps the runs, and the same command then goes on where it was interrupted; `--table`
 only writes the tables and the figure again.
 
@@ -212,7 +212,8 @@ def values(name: str, rows: dict[str, Any], metric: str, which: str = "all") -> 
 
 
 def cost(system: System, rows: dict[str, Any]) -> list[str]:
-    return [f"{values(system.name, rows, 'parameters')[0]:,}", f"{seconds(system, rows):.1f}"]
+    spent = seconds(system, rows)
+    return [f"{values(system.name, rows, 'parameters')[0]:,}", f"{spent:.1f}" if spent >= 1 else f"{spent:.2f}"]
 
 
 def loss(system: System, rows: dict[str, Any], part: str, which: str = "all") -> str:

@@ -54,7 +54,10 @@ def write_text(path: Path) -> float:
 
 def table(rows: dict[str, Any]) -> str:
     """The rows as Markdown."""
-    lines = ["| | parameters | milliseconds a step | train loss | dev perplexity |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| | parameters | milliseconds a step | train, nats per word | dev perplexity |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name in NETWORKS:
         row = rows[name]
         step = row["fit_seconds"] / row["steps"] * 1e3

@@ -107,7 +107,7 @@ def mean(rows: dict[str, Any], name: str, key: str) -> float:
 def table(rows: dict[str, Any]) -> str:
     """The rows as Markdown."""
     heads = ["", "n", "h", "m", "direct", "mix", "parameters", "steps", "seconds", "dev", "test", "seeds"]
-    heads += ["to Kneser-Ney 5", "in the paper"]
+    heads += ["to Kneser-Ney 5", "in the paper", "test, nats per word", "bits per character"]
     lines = [" | ".join(["", *heads, ""]).strip(), "|" + " --- |" * len(heads)]
     base = mean(rows, BASE, "test_perplexity")
     for name, s in SYSTEMS.items():
@@ -126,6 +126,8 @@ def table(rows: dict[str, Any]) -> str:
             f"{mean(rows, name, 'test_perplexity'):.1f}{spread}",
             *(str(len(tests)), f"{mean(rows, name, 'test_perplexity') / base:.3f}"),
             f"{s.paper} ({s.paper / SYSTEMS[BASE].paper:.3f})",
+            f"{mean(rows, name, 'test_loss'):.3f}",
+            f"{mean(rows, name, 'test_bits_per_character'):.3f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

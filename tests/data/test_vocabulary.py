@@ -14,6 +14,11 @@ def test_names_have_26_letters_and_the_boundary_is_id_0() -> None:
     assert "".join(vocabulary.tokens) == ".abcdefghijklmnopqrstuvwxyz"
 
 
+@pytest.mark.parametrize(("word", "boundary"), [("US", "."), (".", "⏎"), ("U.S.", "⏎")])
+def test_a_text_with_dots_has_another_boundary(word: str, boundary: str) -> None:
+    assert Vocabulary.from_counts({word: 2, "a": 1}, Level.word).tokens == (boundary, word, "a")
+
+
 @given(DOCUMENTS)
 def test_decoding_undoes_encoding_for_any_unicode(documents: list[str]) -> None:
     vocabulary = Vocabulary.from_documents(documents)

@@ -9,9 +9,10 @@ from makemore.inference.spacing import space_words
         ("The jury said , `` It is so '' .", "The jury said, “It is so”."),
         (
             "`` Why not ? ? '' he asked ; nobody ( not one ) knew : it was 1-1/2 % .",
-            "“Why not??” he asked; nobody (not one) knew: it was 1-1/2%.",
+            "“Why not?” he asked; nobody (not one) knew: it was 1-1/2%.",
         ),
         ("a -- b '' , c", "a -- b”, c"),
+        ("no ! ! yes ; ; but ... twice", "no! yes; but... twice"),
         ("emma", "emma"),
         ("", ""),
     ],

@@ -49,7 +49,8 @@ class Vocabulary:
         tokens = sorted(kept)
         if level is Level.word:
             tokens.sort(key=lambda word: -kept[word])
-        return cls((OTHER_BOUNDARY if BOUNDARY in counts else BOUNDARY, *tokens), level)
+        boundary = OTHER_BOUNDARY if any(BOUNDARY in token for token in counts) else BOUNDARY
+        return cls((boundary, *tokens), level)
 
     @classmethod
     def from_documents(cls, documents: Sequence[str]) -> "Vocabulary":

@@ -2,8 +2,10 @@
 
 import re
 
-# Marks that stand close to the word before them, or to the one after; quotation marks as the Brown corpus writes them.
+# Marks that stand close to the word before them, or to the one after; quotation marks as the Brown corpus writes them,
+# which also has its ; ? and ! twice.
 RULES = (
+    (r"(?<= )([;?!])( \1)+(?= |$)", r"\1"),
     (r"(^| )`` ?", r"\1“"),
     (r" ?''( |$)", r"”\1"),
     (r" ([.,;:?!%)\]}]+)(?= |$|”)", r"\1"),

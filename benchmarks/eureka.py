@@ -3,8 +3,8 @@
     python -m benchmarks.eureka -- data.path=train.txt data.dev_path=val.txt data.test_path=test.txt
 
 trains each on their 30,032 names of train, and measures their 1,000 of val and 1,000 of test; writes
-results/eureka.json, and the table between the marks in docs/eureka.md. It takes a quarter of an hour, nearly
-all of it for `best` and the LSTM; `--systems` and `--runs` are as in the leaderboard.
+results/eureka.json, and the table between the marks in docs/eureka.md. It takes twenty minutes, nearly
+all of them for `best` and the LSTM; `--systems` and `--runs` are as in the leaderboard.
 """
 
 from pathlib import Path

@@ -146,12 +146,20 @@ def measure(
                     arguments.append(f"model.members=[{members}]")
                 metrics = train(arguments, runs / name_folder(system.name, which, seed))
                 rows.setdefault(system.name, {}).setdefault(which, {})[str(seed)] = metrics
+                forget_comparisons(system.name, rows)
                 print(
                     f"{system.name:45}{which:8}seed {seed:<12}dev {metrics['dev_loss']:.4f}   "
                     f"test {metrics['test_loss']:.4f}   {metrics['fit_seconds']:.1f} s",
                     flush=True,
                 )
                 measuring.keep("leaderboard", rows)
+
+
+def forget_comparisons(name: str, rows: dict[str, Any]) -> None:
+    """Drops the paired tests that a system's new run makes out of date."""
+    for row in (each for each in rows.values() if isinstance(each, dict)):
+        if row is rows[name] or row.get("paired", {}).get("against") == name:
+            row.pop("paired", None)
 
 
 def compare_neighbours(runs: Path, rows: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from makemore.inference.spacing import space_words
         ),
         ("a -- b '' , c", "a -- b”, c"),
         ("no ! ! yes ; ; but ... twice", "no! yes; but... twice"),
+        ("! ! emma ? ? ?", "! emma?"),
         ("emma", "emma"),
         ("", ""),
     ],

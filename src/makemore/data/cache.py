@@ -23,7 +23,7 @@ from makemore.data.vocabulary import Ids, Vocabulary
 
 LARGE = 2**25  # bytes of a text that takes seconds to prepare
 # Part of every key: raise it when what is kept, or how a text is read, changes.
-VERSION = 3
+VERSION = 4
 DESCRIPTION = "text.json"
 UNFINISHED = "unfinished-"
 PIECE = 2**24  # bytes of a file that are read at once

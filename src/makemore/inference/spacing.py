@@ -2,10 +2,10 @@
 
 import re
 
-# Marks that stand close to the word before them, or to the one after; quotation marks as the Brown corpus writes them,
-# which also has its ; ? and ! twice.
+# Marks that stand close to the word before them, or to the one after; quotation marks as the Brown corpus writes them.
+# That corpus has each ; ? and ! twice, so repeated ones are printed once.
 RULES = (
-    (r"(?<= )([;?!])( \1)+(?= |$)", r"\1"),
+    (r"(^| )([;?!])(?: \2)+(?= |$)", r"\1\2"),
     (r"(^| )`` ?", r"\1“"),
     (r" ?''( |$)", r"”\1"),
     (r" ([.,;:?!%)\]}]+)(?= |$|”)", r"\1"),

@@ -160,8 +160,9 @@ def go_back(folder: Path, loggers: Sequence[Logger], state: dict[str, Any] | Non
                 os.truncate(path, min(sizes[path.name], path.stat().st_size))
             else:
                 path.unlink()
-        # TensorBoard reads its files by name: whole seconds, then a counter as text, whose 10 comes before its 9.
-        while [*Path(logger.log_dir).glob(f"events.out.tfevents.{int(time.time())}.*")]:
+        # TensorBoard reads its files in the order of their names, in which texts follow the second: the tenth file of a
+        # process would come before the ninth, if both were of the same second.
+        while any(Path(logger.log_dir).glob(f"events.out.tfevents.{int(time.time())}.*")):
             time.sleep(0.05)
     if (folder / BEFORE).exists():
         (folder / BEFORE).replace(folder / model_file.NAME)

@@ -10,6 +10,7 @@ from typing import Any
 
 # In a run's folder: its configuration, its results, and the state from which it can continue.
 CONFIG, METRICS, STATE = "config.yaml", "metrics.json", "last.ckpt"
+EVENTS = "events.out.tfevents.*"  # TensorBoard's
 
 
 def shorten(path: Path) -> Path:

@@ -17,7 +17,6 @@ HOW = {
 
 # TensorBoard shows nothing of more runs until some of them are ticked.
 MOST_RUNS = 40
-EVENTS = "events.out.tfevents.*"
 
 
 def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: float, saving: float) -> str:
@@ -49,7 +48,7 @@ def report(metrics: dict[str, Any], level: Level, run_folder: Path, seconds: flo
         ("folder", str(run_folder)),
     ]
     next_commands = list[str]()
-    if any(run_folder.glob(EVENTS)):
+    if any(run_folder.glob(files.EVENTS)):
         next_commands.append(f"tensorboard --host localhost --logdir {shlex.quote(str(choose_logs(run_folder)))}")
     if useful and math.isfinite(metrics["best_dev_loss"]):
         next_commands.insert(0, f"python sample.py {shlex.quote(f'checkpoint={run_folder}')}")
@@ -67,7 +66,7 @@ def choose_logs(run_folder: Path) -> Path:
 def has_few_runs(folder: Path) -> bool:
     """Whether TensorBoard shows all runs of a folder by itself."""
     runs: set[Path] = set()
-    for path in folder.rglob(EVENTS):
+    for path in folder.rglob(files.EVENTS):
         runs.add(path.parent)
         if len(runs) > MOST_RUNS:
             return False

@@ -24,7 +24,7 @@ from makemore import files
 from makemore.config.status import Status
 from makemore.data.dataset import Dataset
 from makemore.errors import UserError
-from makemore.files import STATE
+from makemore.files import EVENTS, STATE
 from makemore.models import model_file
 from makemore.training import parallel
 
@@ -105,7 +105,7 @@ def list_tensorboards(loggers: Sequence[Logger]) -> list[TensorBoardLogger]:
 
 def list_events(logger: TensorBoardLogger) -> list[Path]:
     """TensorBoard's files of a run."""
-    return sorted(Path(logger.log_dir).glob("events.out.tfevents.*"))
+    return sorted(Path(logger.log_dir).glob(EVENTS))
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
@@ -160,9 +160,9 @@ def go_back(folder: Path, loggers: Sequence[Logger], state: dict[str, Any] | Non
                 os.truncate(path, min(sizes[path.name], path.stat().st_size))
             else:
                 path.unlink()
-        # TensorBoard reads its files in the order of their names, in which texts follow the second: the tenth file of a
-        # process would come before the ninth, if both were of the same second.
-        while any(Path(logger.log_dir).glob(f"events.out.tfevents.{int(time.time())}.*")):
+        # TensorBoard reads its files by name: the second, then, among others, a counter whose 10 comes before its 9.
+        # So no two of them may begin in the same second.
+        while any(f".{int(time.time())}." in path.name for path in list_events(logger)):
             time.sleep(0.05)
     if (folder / BEFORE).exists():
         (folder / BEFORE).replace(folder / model_file.NAME)

@@ -31,6 +31,7 @@ from makemore.models.mlp import formulas as mlp
 from makemore.models.mlp import numba_steps as compiled
 from makemore.models.mlp.config import Init
 from makemore.models.mlp.model import Model
+from makemore.models.mlp.vectors import LANES
 from makemore.training import run as training
 
 ROOT = measuring.ROOT
@@ -77,38 +78,39 @@ def parts() -> tuple[dict[str, float], dict[str, int]]:
     batches = examples(101)[0]
     contexts = sorted(batches, key=lambda each: len(torch.unique(each, dim=0)))[50].numpy()
     distinct, which = np.empty((2, ROWS), np.int64)
-    slots, numbers, tokens = np.full(512, -1), np.full(VOCABULARY, -1), np.empty(ROWS, np.int64)
+    slots, numbers, tokens = np.full(512, -1), np.full(VOCABULARY, -1), np.empty(BLOCK_SIZE * ROWS, np.int64)
     n = compiled.find_distinct(contexts, distinct, which, slots)
     x = contexts[distinct[:n]]
-    rows = np.empty((BLOCK_SIZE, n), np.int64)
-    kinds = [compiled.number_tokens(x[:, c], numbers, tokens, rows[c]) for c in range(BLOCK_SIZE)]
-    k, pairs = round(sum(kinds) / BLOCK_SIZE), sum(kinds)
+    rows, starts = np.empty((BLOCK_SIZE, n), np.int64), np.empty(BLOCK_SIZE + 1, np.int64)
+    compiled.number_pairs(x, numbers, tokens, rows, starts)
+    pairs = int(starts[BLOCK_SIZE])
+    k = round(pairs / BLOCK_SIZE)
     targets = chance.integers(0, VOCABULARY, ROWS)
-    C, W1, W2t, T = small(VOCABULARY, EMB_DIM), small(EMB_DIM, HIDDEN), small(VOCABULARY, HIDDEN), small(k, HIDDEN)
-    Cx, h, z = small(k, EMB_DIM), small(n, HIDDEN), small(n, VOCABULARY)
-    b1, b2, sums = small(HIDDEN), small(VOCABULARY), small(compiled.BLOCK, HIDDEN)
-    row, repeats, total = rows[0] % k, np.zeros(n, np.int64), small(HIDDEN)
+    C, W1, W2t, T = small(VOCABULARY, EMB_DIM), small(EMB_DIM, HIDDEN), small(VOCABULARY, HIDDEN), small(pairs, HIDDEN)
+    Cx, h, z, one = small(pairs, EMB_DIM), small(n, HIDDEN), small(VOCABULARY, n), small(k, HIDDEN)
+    b1, b2, panel = small(HIDDEN), small(VOCABULARY), small(compiled.TERMS, 2 * LANES)
+    repeats, most, sums, total = np.zeros(n, np.int64), small(n), small(n), small(HIDDEN)
     by_position = {
-        "number tokens": part(compiled.number_tokens, x[:, 0], numbers, tokens, row.copy()),
-        "look up C": 2 * part(compiled.look_up, Cx, C, tokens[:k] % VOCABULARY),  # forward, and for the gradient of W1
-        "product C W1": part(compiled.add_product, T, Cx, W1),
-        "add up rows of T": part(compiled.add_looked_up, h, T, row),
-        "add up dT": part(compiled.add_up, T, h, row),
-        "product dT W1'": part(compiled.inner_products, Cx, T, W1),
-        "update W1": part(compiled.add_sums, W1, Cx.T, T, sums),
-        "add up dC": part(compiled.add_up, C, Cx, tokens[:k] % VOCABULARY),
+        "product C W1": part(compiled.multiply, one, Cx[:k], W1, False, panel),
+        "add up dT": part(compiled.sum_rows, one, h, rows[0] % k, 0),
+        "product dT W1'": part(compiled.inner_products, Cx[:k], one, W1),
+        "update W1": part(compiled.multiply, W1, Cx[:k].T, one, True, panel),
+        "add up dC": part(compiled.add_up, C, Cx[:k], tokens[:k]),
     }
     times = {name: BLOCK_SIZE * microseconds for name, microseconds in by_position.items()} | {
         "find equal contexts": part(compiled.find_distinct, contexts, distinct, which, slots),
-        "copy b1": part(compiled.repeat, h, b1),
+        "number pairs": part(compiled.number_pairs, x, numbers, tokens, rows, starts),
+        "look up C": part(compiled.look_up, Cx, C, tokens[:pairs]),
+        "add b1": part(compiled.add_to_rows, one, b1),
+        "add up rows of T": part(compiled.sum_looked_up, h, T, rows, BLOCK_SIZE),
         "tanh": part(compiled.tanh, h),
-        "product h W2": part(compiled.inner_products, z, h, W2t),
-        "add b2": part(compiled.add_to_rows, z, b2),
-        "softmax and loss": part(compiled.cross_entropy, z, which % n, targets, z[:0], 0.0, repeats),
-        "product dz W2'": part(compiled.add_product, h, z, W2t),
+        "product h W2": part(compiled.inner_products, z, W2t, h),
+        "add b2": part(compiled.add_to_columns, z, b2),
+        "softmax and loss": part(compiled.cross_entropy, z, which % n, targets, h[:0], 0.0, repeats, most, sums),
+        "product dz W2'": part(compiled.multiply, h, z.T, W2t, False, panel),
         "through tanh": part(compiled.through_tanh, h, small(n, HIDDEN)),
-        "update W2": part(compiled.add_sums, W2t, z.T, h, sums),
-        "update b2": part(compiled.add_rows, b2, z, total[:VOCABULARY]),
+        "update W2": part(compiled.multiply, W2t, z, h, True, panel),
+        "update b2": part(compiled.add_columns, b2, z),
         "update b1": part(compiled.add_rows, b1, h, total),
     }
     first, second = 2 * pairs * EMB_DIM * HIDDEN, 2 * n * VOCABULARY * HIDDEN

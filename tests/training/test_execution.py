@@ -48,10 +48,14 @@ def test_threads_are_as_many_as_have_enough_to_do(operations: int, most: int) ->
     assert threads == most or operations / (threads + 1) < execution.PER_THREAD
 
 
-def test_large_vocabularies_are_for_pytorchs_products() -> None:
-    config = check(composed("model.emb_dim=60", "data.batch_size=256", "data.block_size=5"))
-    words = registry.build(config.model, 18_000, 5)
-    assert execution.choose(config, words, 256).form == "gradients in closed form"
+@pytest.mark.parametrize(
+    ("overrides", "form"), [((), "compiled steps"), (("model.direct=true",), "gradients in closed form")]
+)
+def test_steps_are_compiled_unless_the_input_is_connected_to_the_output(overrides: tuple[str, ...], form: str) -> None:
+    config = check(composed("model.emb_dim=60", "data.batch_size=256", "data.block_size=5", *overrides))
+    for vocabulary in (27, 18_000):
+        words = registry.build(config.model, vocabulary, 5)
+        assert execution.choose(config, words, 256).form == form
 
 
 def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,6 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
-# PyTorch's products are slow to start, but faster than the loops in steps of more operations with more tokens than
-# these, whose W2 does not fit in the cache. From `python -m benchmarks.forms`.
-MANY_OPERATIONS, LARGE_VOCABULARY = 2 * 10**7, 500
 FORMS = {
     Gradients.compiled: "compiled steps",
     Gradients.closed_form: "gradients in closed form",
@@ -76,14 +73,15 @@ class Model(LanguageModel):
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
-        """Compiled steps, but PyTorch's for large vocabularies, direct connections and on a GPU, unless a key says.
+        """Compiled steps, but PyTorch's operations for direct connections, bfloat16 and on a GPU, unless a key says.
+
+        Compiled steps are faster at every size of `python -m benchmarks.forms`.
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
         self.form = self.config.gradients
         if self.form is Gradients.auto:
-            large = self.vocabulary > LARGE_VOCABULARY and self.operations(rows) > MANY_OPERATIONS
-            in_loops = not large and not on_gpu and self.product_dtype is None and not self.config.direct
+            in_loops = not on_gpu and self.product_dtype is None and not self.config.direct
             self.form = Gradients.compiled if in_loops else Gradients.closed_form
         if self.form is Gradients.compiled and self.product_dtype is not None:
             raise UserError(

@@ -3,10 +3,10 @@
 The matrix products of one step of the lecture's run take 10 to 20 µs on a current core. PyTorch takes as long again
 just to start the step's twenty operations. Here a whole chunk of steps is one call.
 
-A processor multiplies and adds four to sixteen neighbouring numbers at once. So `hidden`, the longest dimension, is the
-inner loop of every product, and W2 is stored as its transpose. Then two kinds of product are enough, `add_product` and
-`inner_products`. They work on seven terms, or on two rows and four columns, at a time, to use each loaded number more
-than once, and on blocks of rows that stay in the cache while they pass through a large matrix.
+A processor multiplies and adds four to sixteen neighbouring numbers at once. So `hidden`, the longest dimension, is
+that of the vectors (`vectors.py`) in every product, and W2 is stored as its transpose. Then two kinds of product are
+enough, `multiply` and `inner_products`. They keep eight or sixteen vectors of sums in registers, and use each number
+that they load two or four times. Logits are stored as columns, so that softmax handles neighbouring examples at once.
 
 The first layer goes pair by pair (`first_layer.py`), with tables of the tokens that occur in the minibatch, and
 examples with equal contexts are one row (`formulas.py`): of the lecture's 32, 28 differ, with 40 different pairs.
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp.vectors import LANES, load, store, total, without_first, zeros
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
@@ -43,23 +44,26 @@ Function = TypeVar("Function", bound=Callable[..., object])
 log = logging.getLogger(__name__)
 
 # More than there are compiled functions below.
-ATTEMPTS = 30
+ATTEMPTS = 40
 
 # Floating-point arithmetic as written, except that a * b + c may be rounded once instead of twice.
 EXACT = {"contract"}
 # Also sums in any order, which vectorizes them. NaN is kept: it tells that training has diverged.
 REORDERED = {"contract", "reassoc", "arcp", "nsz"}
-# Rows in a block: 25 KB at 200 hidden units.
-BLOCK = 32
 # Examples in a piece of a minibatch: at 200 hidden units their activations fit in a second-level cache.
 PIECE = 256
+# Of a sum in `multiply`: a panel of so many rows fits in a first-level cache.
+TERMS = 128
 # Rows that a thread should have at least: the tables of the first layer are as long for a few rows as for many.
 ROWS_PER_THREAD = 128
 
 
 def jit(function: Function, fastmath: set[str] = REORDERED) -> Function:
     """Compiles a function at its first call, and caches the result on disk for the next process."""
-    compiler: Callable[..., Any] = functools.partial(numba.njit, fastmath=fastmath, error_model="numpy", nogil=True)
+    # Counting who refers to an array (NRT) takes as long as a product, and these functions make none.
+    compiler: Callable[..., Any] = functools.partial(
+        numba.njit, fastmath=fastmath, error_model="numpy", nogil=True, _nrt=False
+    )
     try:
         return compiler(function, cache=True)  # type: ignore[no-any-return]
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
@@ -84,107 +88,151 @@ class Work(NamedTuple):
     repeats: Integers  # (PIECE,) how many examples have each
     slots: Integers  # (2 * PIECE,) for finding equal contexts: a row, or -1
     x: Integers  # (PIECE, block_size) the distinct contexts
-    numbers: Integers  # (vocabulary,) a token's row in the tables below, or -1
-    kinds: Integers  # (block_size,) how many different tokens x has at each position
-    tokens: Integers  # (block_size, PIECE) the tokens at each position of x
-    rows: Integers  # (block_size, PIECE) the row of each context's token there
-    Cx: Floats  # (PIECE, emb_dim) C at these tokens
-    T: Floats  # (PIECE, hidden) their part of the first layer at one position, and what comes back to it
-    back: Floats  # (PIECE, emb_dim) dT[c] W1_c', at these tokens
+    numbers: Integers  # (vocabulary,) -1, for `number_pairs`
+    starts: Integers  # (block_size + 1,) of `number_pairs`, the pairs of positions and tokens there in x
+    tokens: Integers  # (pairs,) the pairs' tokens
+    rows: Integers  # (block_size, PIECE) the number of each context's pair
+    Cx: Floats  # (pairs, emb_dim) C at the pairs' tokens
+    T: Floats  # (pairs, hidden) their part of the first layer, and what comes back to it
+    back: Floats  # (pairs, emb_dim) dT[c] W1_c', at these tokens
     h: Floats  # (PIECE, hidden)
     hm: Floats  # (PIECE, hidden) h times the dropout mask
-    dz: Floats  # (PIECE, vocabulary)
+    dz: Floats  # (vocabulary * PIECE,) of z and dz, transposed
+    most: Floats  # (PIECE,) of `cross_entropy`
+    sums: Floats  # (PIECE,) of `cross_entropy`
     da: Floats  # (PIECE, hidden)
     dc: Floats  # (vocabulary, emb_dim) a piece's dC
-    sums: Floats  # (BLOCK, hidden) of `add_sums`
-    sum: Floats  # (the larger of hidden and vocabulary,) of `add_rows`
+    panel: Floats  # (TERMS, 2 LANES) of `multiply`
+    sum: Floats  # (hidden,) of `add_rows`
 
 
 @jit
-def add_product(out: Floats, a: Floats, b: Floats) -> None:
-    """Adds a b to out, for out (R, H), a (R, N) with any strides, and b (N, H)."""
-    rows, terms = a.shape
-    zero = a.dtype.type(0)
-    for first in range(0, rows, BLOCK):
-        for start in range(0, terms if terms >= 7 else 0, 7):
-            # The last seven terms reach back, and what they repeat is multiplied by zero.
-            k = min(start, terms - 7)
-            b0, b1, b2, b3, b4, b5, b6 = b[k], b[k + 1], b[k + 2], b[k + 3], b[k + 4], b[k + 5], b[k + 6]
-            for i in range(first, min(first + BLOCK, rows)):
-                row = out[i]
-                a0 = a[i, k] if k >= start else zero
-                a1 = a[i, k + 1] if k + 1 >= start else zero
-                a2 = a[i, k + 2] if k + 2 >= start else zero
-                a3 = a[i, k + 3] if k + 3 >= start else zero
-                a4 = a[i, k + 4] if k + 4 >= start else zero
-                a5 = a[i, k + 5] if k + 5 >= start else zero
-                a6 = a[i, k + 6]
-                for j in range(len(row)):
-                    s = a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
-                    row[j] += s + a4 * b4[j] + a5 * b5[j] + a6 * b6[j]
-    if terms < 7:
-        for i in range(rows):
-            row = out[i]
+def multiply(out: Floats, a: Floats, b: Floats, add: bool, panel: Floats) -> None:
+    """Writes a b to out, or adds it, for out (R, H), a (R, N) with any strides, and b (N, H).
+
+    Sums of TERMS are finished before they are added. Four rows at a time meet two vectors of columns, which lie in
+    `panel` (TERMS, 2 LANES) for all rows: in b they may be so far apart that they displace one another in the cache.
+    """
+    rows, columns = out.shape
+    if columns < 2 * LANES:
+        multiply_small(out, a, b, add)
+        return
+    for first in range(0, len(b), TERMS):
+        terms = min(TERMS, len(b) - first)
+        for start in range(0, columns, 2 * LANES):
+            # The last two vectors reach back. What they repeat is zero if it is added.
+            j = min(start, columns - 2 * LANES)
+            repeated = start - j if add else 0
             for k in range(terms):
-                b0, a0 = b[k], a[i, k]
-                for j in range(len(row)):
-                    row[j] += a0 * b0[j]
+                store(panel, k, 0, without_first(load(b, first + k, j), repeated))
+                store(panel, k, LANES, without_first(load(b, first + k, j + LANES), repeated - LANES))
+            for i in range(0, rows, 4):
+                i1, i2, i3 = next_rows(i, rows)
+                s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = zeros(out)
+                for k in range(terms):
+                    b0, b1 = load(panel, k, 0), load(panel, k, LANES)
+                    a0, a1, a2, a3 = a[i, first + k], a[i1, first + k], a[i2, first + k], a[i3, first + k]
+                    s00 += a0 * b0
+                    s01 += a0 * b1
+                    s10 += a1 * b0
+                    s11 += a1 * b1
+                    s20 += a2 * b0
+                    s21 += a2 * b1
+                    s30 += a3 * b0
+                    s31 += a3 * b1
+                put(out, i, j, s00, add)
+                put(out, i, j + LANES, s01, add)
+                if i1 > i:
+                    put(out, i1, j, s10, add)
+                    put(out, i1, j + LANES, s11, add)
+                if i2 > i1:
+                    put(out, i2, j, s20, add)
+                    put(out, i2, j + LANES, s21, add)
+                if i3 > i2:
+                    put(out, i3, j, s30, add)
+                    put(out, i3, j + LANES, s31, add)
+        add = True
 
 
 @jit
-def add_sums(out: Floats, a: Floats, b: Floats, sums: Floats) -> None:
-    """Adds a b to out like `add_product`, but finishes the sums in `sums` (BLOCK, H) before it adds them to out."""
-    for first in range(0, len(out), BLOCK):
-        rows = out[first : first + BLOCK]
-        block = sums[: len(rows)]
-        block.fill(0)
-        add_product(block, a[first : first + BLOCK], b)
-        add_flat(rows, block)
+def put(out: Floats, i: int, j: int, v: Any, add: bool) -> None:
+    """Writes a vector to a row, or adds it."""
+    store(out, i, j, load(out, i, j) + v if add else v)
 
 
 @jit
-def add_flat(out: Floats, a: Floats) -> None:
-    """Adds a to out, element by element, of the same shape."""
-    flat, more = out.reshape(-1), a.reshape(-1)
-    for i in range(len(flat)):
-        flat[i] += more[i]
+def next_rows(i: int, rows: int) -> tuple[int, int, int]:
+    """The three rows after row i; in their places the last one where there are fewer."""
+    return min(i + 1, rows - 1), min(i + 2, rows - 1), min(i + 3, rows - 1)
+
+
+@jit
+def multiply_small(out: Floats, a: Floats, b: Floats, add: bool) -> None:
+    """`multiply` for fewer columns than two vectors have."""
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            s = a.dtype.type(0)
+            for k in range(len(b)):
+                s += a[i, k] * b[k, j]
+            out[i, j] = out[i, j] + s if add else s
+
+
+@jit
+def add_elements(out: Floats, a: Floats) -> None:
+    """Adds a to out, element by element, of the same shape (N, D)."""
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] += a[i, j]
+
+
+@jit
+def multiply_elements(out: Floats, a: Floats, b: Floats) -> None:
+    """Writes the products of the elements of a and b to out, of the same shape (N, D)."""
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] = a[i, j] * b[i, j]
 
 
 @jit
 def inner_products(out: Floats, a: Floats, b: Floats) -> None:
-    """Writes a b' to out, for out (R, N), a (R, H) and b (N, H)."""
+    """Writes a b' to out, for out (R, N), a (R, H) and b (N, H), four rows of a and of b at a time."""
     rows, columns = out.shape
-    zero = a.dtype.type(0)
-    for first in range(0, rows, BLOCK):
-        last = min(first + BLOCK, rows)
-        for start in range(0, columns if columns >= 4 else 0, 4):
-            # The last four columns reach back, and some are computed twice.
-            k = min(start, columns - 4)
-            b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
-            for i in range(first, last, 2):
-                # If the number of rows is odd, the last row is computed twice.
-                i1 = min(i + 1, last - 1)
-                a0, a1 = a[i], a[i1]
-                s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zero
-                for j in range(len(a0)):
-                    s00 += a0[j] * b0[j]
-                    s01 += a0[j] * b1[j]
-                    s02 += a0[j] * b2[j]
-                    s03 += a0[j] * b3[j]
-                    s10 += a1[j] * b0[j]
-                    s11 += a1[j] * b1[j]
-                    s12 += a1[j] * b2[j]
-                    s13 += a1[j] * b3[j]
-                out[i, k], out[i, k + 1], out[i, k + 2], out[i, k + 3] = s00, s01, s02, s03
-                out[i1, k], out[i1, k + 1], out[i1, k + 2], out[i1, k + 3] = s10, s11, s12, s13
-    if columns < 4:
-        for i in range(rows):
-            a0 = a[i]
-            for k in range(columns):
-                b0, s00 = b[k], zero
-                for j in range(len(a0)):
-                    s00 += a0[j] * b0[j]
-                out[i, k] = s00
+    length = a.shape[1]
+    if length < LANES:
+        multiply_small(out, a, b.T, False)
+        return
+    for i in range(0, rows, 4):
+        i1, i2, i3 = next_rows(i, rows)
+        for k in range(0, columns, 4):
+            k1, k2, k3 = next_rows(k, columns)
+            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(out)
+            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(out)
+            for j in range(0, length, LANES):
+                # The last vector reaches back, and what it repeats is zero.
+                start = min(j, length - LANES)
+                a0, a1 = without_first(load(a, i, start), j - start), without_first(load(a, i1, start), j - start)
+                a2, a3 = without_first(load(a, i2, start), j - start), without_first(load(a, i3, start), j - start)
+                b0, b1, b2, b3 = load(b, k, start), load(b, k1, start), load(b, k2, start), load(b, k3, start)
+                s00 += a0 * b0
+                s01 += a0 * b1
+                s02 += a0 * b2
+                s03 += a0 * b3
+                s10 += a1 * b0
+                s11 += a1 * b1
+                s12 += a1 * b2
+                s13 += a1 * b3
+                s20 += a2 * b0
+                s21 += a2 * b1
+                s22 += a2 * b2
+                s23 += a2 * b3
+                s30 += a3 * b0
+                s31 += a3 * b1
+                s32 += a3 * b2
+                s33 += a3 * b3
+            out[i, k], out[i, k1], out[i, k2], out[i, k3] = total(s00), total(s01), total(s02), total(s03)
+            out[i1, k], out[i1, k1], out[i1, k2], out[i1, k3] = total(s10), total(s11), total(s12), total(s13)
+            out[i2, k], out[i2, k1], out[i2, k2], out[i2, k3] = total(s20), total(s21), total(s22), total(s23)
+            out[i3, k], out[i3, k1], out[i3, k2], out[i3, k3] = total(s30), total(s31), total(s32), total(s33)
 
 
 @functools.partial(jit, fastmath=EXACT)
@@ -236,41 +284,58 @@ def tanh(x: Floats) -> None:
 
 
 @jit
-def cross_entropy(z: Floats, which: Integers, targets: Integers, q: Floats, scale: float, repeats: Integers) -> float:
-    """Returns the summed loss of examples whose logits are the rows `which` (B,) of z (U, vocabulary).
+def exponentiate(z: Floats, most: Floats, sums: Floats) -> None:
+    """Replaces z (N, U) by e^(z - most), with the largest of each column in most (U,), and writes the new sums (U,)."""
+    for u in range(len(most)):
+        most[u] = z[0, u]
+        sums[u] = 0
+    for v in range(1, len(z)):
+        for u in range(len(most)):
+            most[u] = max(most[u], z[v, u])
+    for v in range(len(z)):
+        row = z[v]
+        for u in range(len(row)):
+            row[u] = exp(np.float32(row[u] - most[u])) if z.itemsize == 4 else np.exp(row[u] - most[u])
+        for u in range(len(row)):
+            sums[u] += row[u]
 
-    In the place of z it writes `scale` times the sum of softmax(z) - 1_y over each row's examples. If there are
-    distributions q (B, vocabulary), they replace 1_y; the loss is that of the targets in either case. `repeats` (U,)
-    is overwritten.
+
+@jit
+def cross_entropy(
+    z: Floats,
+    which: Integers,
+    targets: Integers,
+    q: Floats,
+    scale: float,
+    repeats: Integers,
+    most: Floats,
+    sums: Floats,
+) -> float:
+    """Returns the summed loss of examples whose logits are the columns `which` (B,) of z (vocabulary, U).
+
+    In the place of z it writes `scale` times the sum of softmax(z) - 1_y over each column's examples. If there are
+    distributions q (B, vocabulary), they replace 1_y; the loss is that of the targets in either case. `repeats`, `most`
+    and `sums` (U,) are overwritten.
     """
-    total = 0.0
+    loss = 0.0
     repeats.fill(0)
     for i in range(len(which)):
         repeats[which[i]] += 1
-        total -= z[which[i], targets[i]]
-    for u in range(len(z)):
-        row = z[u]
-        largest = row.max()
-        total += repeats[u] * largest
-        for j in range(len(row)):
-            row[j] -= largest
-    flat = z.reshape(-1)  # in one loop, because the remainder of each row would not fill a vector
-    for k in range(len(flat)):
-        flat[k] = exp(np.float32(flat[k])) if z.itemsize == 4 else np.exp(flat[k])
-    for u in range(len(z)):
-        row = z[u]
-        s = row.sum()
-        total += repeats[u] * np.log(s)
-        factor = scale * repeats[u] / s
-        for j in range(len(row)):
-            row[j] *= factor
+        loss -= z[targets[i], which[i]]
+    exponentiate(z, most, sums)
+    for u in range(len(sums)):
+        loss += repeats[u] * (most[u] + np.log(sums[u]))
+        sums[u] = scale * repeats[u] / sums[u]  # what makes e^(z - most) the wanted part of softmax(z)
+    for v in range(len(z)):
+        for u in range(len(sums)):
+            z[v, u] *= sums[u]
     for i in range(len(which)):
         if len(q) > 0:
-            for j in range(z.shape[1]):
-                z[which[i], j] -= scale * q[i, j]
+            for v in range(len(z)):
+                z[v, which[i]] -= scale * q[i, v]
         else:
-            z[which[i], targets[i]] -= scale
-    return total
+            z[targets[i], which[i]] -= scale
+    return loss
 
 
 @jit
@@ -307,23 +372,26 @@ def equal(a: Integers, b: Integers) -> bool:
 
 
 @jit
-def number_tokens(column: Integers, numbers: Integers, tokens: Integers, rows: Integers) -> int:
-    """Numbers the distinct tokens of a column (U,) of contexts, and returns how many there are.
+def number_pairs(contexts: Integers, numbers: Integers, tokens: Integers, rows: Integers, starts: Integers) -> None:
+    """Numbers the distinct pairs of a position and a token there, position by position, of contexts (U, block_size).
 
-    Writes them to `tokens`, and the number of each context's token to `rows` (U,). `numbers` (vocabulary,) holds -1
-    before and after.
+    Writes the pairs' tokens to `tokens`, to `starts` (block_size + 1,) the number of each position's first pair, and at
+    the end how many there are, and to `rows` (block_size, U or more) the number of each context's pair. `numbers`
+    (vocabulary,) holds -1 before and after.
     """
     count = 0
-    for i in range(len(column)):
-        token = column[i]
-        if numbers[token] < 0:
-            numbers[token] = count
-            tokens[count] = token
-            count += 1
-        rows[i] = numbers[token]
-    for k in range(count):
-        numbers[tokens[k]] = -1
-    return count
+    for c in range(contexts.shape[1]):
+        starts[c] = count
+        for i in range(len(contexts)):
+            token = contexts[i, c]
+            if numbers[token] < 0:
+                numbers[token] = count
+                tokens[count] = token
+                count += 1
+            rows[c, i] = numbers[token]
+        for k in range(starts[c], count):
+            numbers[tokens[k]] = -1
+    starts[contexts.shape[1]] = count
 
 
 @jit
@@ -336,12 +404,39 @@ def look_up(out: Floats | Integers, table: Floats | Integers, rows: Integers) ->
 
 
 @jit
-def add_looked_up(out: Floats, table: Floats, rows: Integers) -> None:
-    """Adds the rows (N,) of a table (R, H) to out (N, H)."""
-    for i in range(len(rows)):
+def sum_looked_up(out: Floats, table: Floats, rows: Integers, positions: int) -> None:
+    """Writes to each row of out (N, H) the sum of those rows of a table that `rows` (positions, N or more) names."""
+    length = out.shape[1]
+    for i in range(len(out)):
+        if length < LANES:
+            for j in range(length):
+                out[i, j] = 0
+                for c in range(positions):
+                    out[i, j] += table[rows[c, i], j]
+        else:
+            for start in range(0, length, LANES):
+                j = min(start, length - LANES)
+                s = load(table, rows[0, i], j)
+                for c in range(1, positions):
+                    s += load(table, rows[c, i], j)
+                store(out, i, j, s)
+
+
+@jit
+def sum_rows(table: Floats, a: Floats, rows: Integers, start: int) -> None:
+    """Writes to each row of a table from `start` on the sum of the rows of a (N, D) that belong there.
+
+    Their numbers `rows` (N or more,) are in the order of their first use, as of `number_pairs`.
+    """
+    for i in range(len(a)):
         row = table[rows[i]]
-        for j in range(len(row)):
-            out[i, j] += row[j]
+        if rows[i] == start:
+            start += 1
+            for d in range(len(row)):
+                row[d] = a[i, d]
+        else:
+            for d in range(len(row)):
+                row[d] += a[i, d]
 
 
 @jit
@@ -370,11 +465,21 @@ def move_rows(out: Floats, table: Floats, rows: Integers) -> None:
 
 
 @jit
-def repeat(out: Floats, row: Floats) -> None:
-    """Writes a row (N,) to each row of out (B, N)."""
+def add_to_columns(out: Floats, column: Floats) -> None:
+    """Adds a column (N,) to each of out (N, B)."""
     for i in range(len(out)):
-        for j in range(len(row)):
-            out[i, j] = row[j]
+        for j in range(out.shape[1]):
+            out[i, j] += column[i]
+
+
+@jit
+def add_columns(out: Floats, columns: Floats) -> None:
+    """Adds the sum of columns (N, B) to out (N,)."""
+    for i in range(len(out)):
+        s = columns.dtype.type(0)
+        for j in range(columns.shape[1]):
+            s += columns[i, j]
+        out[i] += s
 
 
 @jit
@@ -392,7 +497,8 @@ def add_rows(out: Floats, rows: Floats, total: Floats) -> None:
     for i in range(len(rows)):
         for j in range(len(total)):
             total[j] += rows[i, j]
-    add_flat(out, total)
+    for j in range(len(total)):
+        out[j] += total[j]
 
 
 @jit
@@ -406,29 +512,26 @@ def through_tanh(da: Floats, h: Floats) -> None:
 @jit
 def add_first_layer(p: Arrays, da: Floats, out: Arrays, work: Work) -> None:
     """Adds dC = sum_c dT[c] W1_c' and dW1_c = C' dT[c] to `out`, for da (n, hidden) and the pairs in `work`."""
-    block_size, emb_dim = len(work.kinds), p.C.shape[1]
+    starts, emb_dim = work.starts, p.C.shape[1]
+    pairs = starts[len(starts) - 1]
     # Where few tokens occur, as of many words, the other rows of C have no gradient and are left alone.
-    few = work.kinds.sum() < len(p.C)
+    few = pairs < len(p.C)
     if few:
-        for c in range(block_size):
-            clear_rows(work.dc, work.tokens[c, : work.kinds[c]])
+        clear_rows(work.dc, work.tokens[:pairs])
     else:
         work.dc.fill(0)
-    for c in range(block_size):
-        tokens = work.tokens[c, : work.kinds[c]]
-        Cx, back, dT = work.Cx[: len(tokens)], work.back[: len(tokens)], work.T[: len(tokens)]
-        dT.fill(0)
-        add_up(dT, da, work.rows[c, : len(da)])
+    for c in range(len(starts) - 1):
+        position = slice(starts[c], starts[c + 1])
+        tokens, Cx, back, dT = work.tokens[position], work.Cx[position], work.back[position], work.T[position]
+        sum_rows(work.T, da, work.rows[c], starts[c])
         W1 = slice(c * emb_dim, (c + 1) * emb_dim)
         inner_products(back, dT, p.W1[W1])
         add_up(work.dc, back, tokens)
-        look_up(Cx, p.C, tokens)
-        add_sums(out.W1[W1], Cx.T, dT, work.sums)
+        multiply(out.W1[W1], Cx.T, dT, True, work.panel)
     if few:
-        for c in range(block_size):
-            move_rows(out.C, work.dc, work.tokens[c, : work.kinds[c]])
+        move_rows(out.C, work.dc, work.tokens[:pairs])
     else:
-        add_flat(out.C, work.dc)
+        add_elements(out.C, work.dc)
 
 
 @jit
@@ -458,39 +561,40 @@ def add_gradients(
             n = find_distinct(examples, work.distinct, which, work.slots)
             x = work.x[:n]
             look_up(x, examples, work.distinct[:n])
-        h, hm, dz, da = work.h[:n], work.hm[:n], work.dz[:n], work.da[:n]
+        h, hm, da = work.h[:n], work.hm[:n], work.da[:n]
+        dz = work.dz[: len(p.C) * n].reshape(len(p.C), n)
 
-        # Forward: h = tanh(sum_c T[c, x_c] + b1);  z = (m h) W2 + b2, in the memory of dz.
-        repeat(h, p.b1)
+        # Forward: h = tanh(sum_c T[c, x_c] + b1);  z = (m h) W2 + b2, transposed, in the memory of dz.
+        starts = work.starts
+        number_pairs(x, work.numbers, work.tokens, work.rows, starts)
+        look_up(work.Cx, p.C, work.tokens[: starts[block_size]])
         for c in range(block_size):
-            work.kinds[c] = number_tokens(x[:, c], work.numbers, work.tokens[c], work.rows[c])
-            tokens = work.tokens[c, : work.kinds[c]]
-            Cx, T = work.Cx[: len(tokens)], work.T[: len(tokens)]
-            look_up(Cx, p.C, tokens)
-            T.fill(0)
-            add_product(T, Cx, p.W1[c * emb_dim : (c + 1) * emb_dim])
-            add_looked_up(h, T, work.rows[c, :n])
+            position = slice(starts[c], starts[c + 1])
+            W1 = p.W1[c * emb_dim : (c + 1) * emb_dim]
+            multiply(work.T[position], work.Cx[position], W1, False, work.panel)
+        add_to_rows(work.T[: starts[1]], p.b1)  # each context has one pair of the first position
+        sum_looked_up(h, work.T, work.rows, block_size)
         tanh(h)
         if dropout:
-            np.multiply(h, m, hm)
+            multiply_elements(hm, h, m)
         else:
             hm = h
-        inner_products(dz, hm, p.W2t)
-        add_to_rows(dz, p.b2)
+        inner_products(dz, p.W2t, hm)
+        add_to_columns(dz, p.b2)
         # dz = scale (softmax(z) - 1_y) / B, which makes everything below `scale` times its formula.
-        loss += cross_entropy(dz, which, targets[piece], q[piece], scale / rows, work.repeats[:n])
+        repeats, most, sums = work.repeats[:n], work.most[:n], work.sums[:n]
+        loss += cross_entropy(dz, which, targets[piece], q[piece], scale / rows, repeats, most, sums)
 
         # Backward: dh = m (dz W2');  da = dh (1 - h^2).
-        da.fill(0)
-        add_product(da, dz, p.W2t)
+        multiply(da, dz.T, p.W2t, False, work.panel)
         if dropout:
-            da *= m
+            multiply_elements(da, da, m)
         through_tanh(da, h)
 
         # dW2 = (m h)' dz;  db2 = sum_B dz;  db1 = sum_B da;  dT[c] = rows of da added up at their pairs.
-        add_sums(out.W2t, dz.T, hm, work.sums)
-        add_rows(out.b2, dz, work.sum[: dz.shape[1]])
-        add_rows(out.b1, da, work.sum[: da.shape[1]])
+        multiply(out.W2t, dz, hm, True, work.panel)
+        add_columns(out.b2, dz)
+        add_rows(out.b1, da, work.sum)
         add_first_layer(p, da, out, work)
     return loss / rows
 
@@ -499,7 +603,7 @@ def add_gradients(
 def descend(p: Arrays, contexts: Integers, targets: Integers, rates: Floats, losses: Floats, work: Work) -> None:
     """Takes K steps of plain gradient descent on minibatches of at most PIECE examples, as `Network.descend` does."""
     for k in range(len(rates)):
-        losses[k] = add_gradients(p, contexts[k], targets[k], work.dz[:0], work.hm[:0], -rates[k], p, work)
+        losses[k] = add_gradients(p, contexts[k], targets[k], work.h[:0], work.h[:0], -rates[k], p, work)
 
 
 class Network:
@@ -542,8 +646,8 @@ class Network:
         rows = len(targets)
         threads = self._count_threads(rows)
         x, y = contexts.numpy(), targets.numpy()
-        q = self._work[0].dz[:0] if soft is None else soft.numpy()
-        keep = self._work[0].hm[:0] if mask is None else mask.numpy()
+        q = self._work[0].h[:0] if soft is None else soft.numpy()
+        keep = self._work[0].h[:0] if mask is None else mask.numpy()
 
         def share(thread: int) -> float:
             part = slice(rows * thread // threads, rows * (thread + 1) // threads)
@@ -565,21 +669,22 @@ class Network:
 
 def _allocate(p: mlp.Parameters) -> Work:
     (vocabulary, emb_dim), (inputs, hidden) = p.C.shape, p.W1.shape
-    # A table has a row for each token that occurs in a piece.
-    kinds = min(vocabulary, PIECE)
+    block_size = inputs // emb_dim
+    pairs = block_size * min(vocabulary, PIECE)  # of positions and tokens that may occur in a piece
     floats = {
-        "Cx": (kinds, emb_dim),
-        "T": (kinds, hidden),
-        "back": (kinds, emb_dim),
+        "Cx": (pairs, emb_dim),
+        "T": (pairs, hidden),
+        "back": (pairs, emb_dim),
         "h": (PIECE, hidden),
         "hm": (PIECE, hidden),
-        "dz": (PIECE, vocabulary),
+        "dz": (vocabulary * PIECE,),
+        "most": (PIECE,),
+        "sums": (PIECE,),
         "da": (PIECE, hidden),
         "dc": (vocabulary, emb_dim),
-        "sums": (BLOCK, hidden),
-        "sum": (max(hidden, vocabulary),),
+        "panel": (TERMS, 2 * LANES),
+        "sum": (hidden,),
     }
-    block_size = inputs // emb_dim
     integers = {
         "distinct": (PIECE,),
         "which": (PIECE,),
@@ -587,8 +692,8 @@ def _allocate(p: mlp.Parameters) -> Work:
         "slots": (2 * PIECE,),
         "x": (PIECE, block_size),
         "numbers": (vocabulary,),
-        "kinds": (block_size,),
-        "tokens": (block_size, PIECE),
+        "starts": (block_size + 1,),
+        "tokens": (pairs,),
         "rows": (block_size, PIECE),
     }
     # By PyTorch, which aligns memory for wide vectors: a step is a tenth faster than with NumPy's memory.

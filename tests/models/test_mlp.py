@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -12,7 +13,8 @@ from makemore.data import corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows
 from makemore.models.mlp import formulas as mlp
-from makemore.models.mlp.config import Gradients, Init
+from makemore.models.mlp.config import Config, Gradients, Init
+from makemore.models.mlp.model import Model
 from makemore.training.distillation import mix_targets
 from tests.helpers import any_distributions, build, first_five_names, mlp_loss, random_case, seeded, tanh_inputs
 
@@ -200,6 +202,24 @@ def test_merged_contexts_are_distinct_and_stand_for_all(vocabulary: int, block_s
     assert torch.equal(distinct[which], contexts)
     assert len(distinct) == len(torch.unique(contexts, dim=0))
     assert torch.equal(repeats.squeeze(1), torch.bincount(which))
+
+
+@settings(deadline=None)
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(1, 60), st.integers(1, 9))
+def test_losses_of_merged_contexts_are_those_of_each_example(
+    vocabulary: int, block_size: int, rows: int, hidden: int
+) -> None:
+    model = Model(Config("mlp", 4, hidden, Init.normal, 0.0, Gradients.auto), vocabulary, block_size).eval()
+    model.initialize(seeded())
+    contexts = torch.randint(vocabulary, (rows, block_size), generator=seeded(2))
+    targets = torch.randint(vocabulary, (rows,), generator=seeded(3))
+    with torch.inference_mode():
+        losses = model.losses(contexts, targets)
+        each = F.cross_entropy(model(contexts), targets, reduction="none")
+    most_share = 2 * len(torch.unique(contexts, dim=0)) <= rows
+    assert (losses is not None) == most_share
+    if losses is not None:
+        torch.testing.assert_close(losses, each, atol=1e-5, rtol=1e-5)
 
 
 def test_contexts_too_long_to_be_numbered_are_not_merged() -> None:

@@ -157,9 +157,10 @@ def merge_equal(contexts: Tensor, vocabulary: int) -> tuple[Tensor, Tensor, Tens
         (U, block_size) distinct contexts, (B,) which of them each is, and (U, 1) how often each occurs.
     """
     rows, block_size = contexts.shape
+    device = contexts.device
     if vocabulary**block_size > torch.iinfo(torch.int64).max:
-        return contexts, torch.arange(rows), torch.ones(rows, 1, dtype=torch.int64)
-    digits = torch.tensor([vocabulary**place for place in range(block_size)])
+        return contexts, torch.arange(rows, device=device), torch.ones(rows, 1, dtype=torch.int64, device=device)
+    digits = torch.tensor([vocabulary**place for place in range(block_size)], device=device)
     keys = (contexts * digits).sum(1)  # (B,)
     keys, which, repeats = torch.unique(keys, return_inverse=True, return_counts=True)
     return keys.unsqueeze(1) // digits % vocabulary, which, repeats.unsqueeze(1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from makemore.data.windows import Windows
 from makemore.errors import UserError
-from makemore.models.base import LanguageModel, Layers
+from makemore.models.base import LOGITS_BUDGET, LanguageModel, Layers, rows_at_once
 from makemore.models.mlp import first_layer, formulas
 from makemore.models.mlp.config import Config, Gradients
 from makemore.models.mlp.formulas import Parameters
@@ -71,6 +71,15 @@ class Model(LanguageModel):
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits of the next token. (B, block_size) -> (B, vocabulary)"""
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
+
+    def losses(self, contexts: Tensor, targets: Tensor) -> Tensor | None:
+        """The cross-entropy of each example (B,), where most share their context, and so their logits, with another."""
+        distinct, which, _ = formulas.merge_equal(contexts, self.vocabulary)
+        if 2 * len(distinct) > len(contexts) or len(distinct) * self.vocabulary > LOGITS_BUDGET:
+            return None
+        rows = rows_at_once(self.vocabulary, contexts.device)
+        logits = torch.cat([self(piece) for piece in torch.split(distinct, rows)])  # (U, vocabulary)
+        return -logits.log_softmax(dim=1)[which, targets]
 
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
         """Compiled steps, but PyTorch's operations for direct connections, bfloat16 and on a GPU, unless a key says.

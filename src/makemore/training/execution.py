@@ -22,9 +22,9 @@ GPU_FROM = 5 * 10**7
 # Operations in a step that make a thread worth waiting for. With half as many a second one would save up to a third of
 # a step on an idle machine (`python -m benchmarks.forms`), and cost a tenth where another program uses a core.
 PER_THREAD = 5 * 10**7
-# Operations in one call, a tenth of a second: long beside Lightning's millisecond, short for whoever presses Ctrl-C.
-CALL = 4 * 10**9
-MOST_STEPS = 1000
+# Operations in one call, a tenth of a second: long beside Lightning's two milliseconds, short for a Ctrl-C.
+CALL = 8 * 10**9
+MOST_STEPS = 5000
 
 
 @dataclass(frozen=True)

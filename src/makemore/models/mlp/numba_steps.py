@@ -623,13 +623,27 @@ class Network:
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
         rows = targets.shape[1]
         if rows <= PIECE and self._count_threads(rows) == 1:
-            descend(self._p, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, self._work[0])
+            work, wide = self._wide
+            for array, own in zip(wide, self._p, strict=True):
+                array[..., : own.shape[-1]] = own
+            descend(wide, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, work)
+            for array, own in zip(wide, self._p, strict=True):
+                own[...] = array[..., : own.shape[-1]]
         else:
             for k, rate in enumerate(rates):
                 losses[k] = self.loss_and_gradients(contexts[k], targets[k], scale=-rate)
                 for parameter, change in zip(self._p, self._gradients[0], strict=True):
                     parameter[...] += change
         return torch.from_numpy(losses)
+
+    @functools.cached_property
+    def _wide(self) -> tuple[Work, Arrays]:
+        """Memory for steps, and for parameters with more hidden units, all zeros: rows then begin where vectors do."""
+        (vocabulary, emb_dim), (inputs, hidden) = self._p.C.shape, self._p.W1.shape
+        shapes = mlp.shapes(vocabulary, inputs // emb_dim, emb_dim, -(-hidden // LANES) * LANES)
+        dtype = torch.from_numpy(self._p.b1).dtype
+        p = mlp.hidden_innermost(mlp.Parameters(*(torch.zeros(shape, dtype=dtype) for shape in shapes)))
+        return _allocate(p), _arrays(p)
 
     def loss_and_gradients(
         self,

@@ -101,7 +101,8 @@ def draw(table: dict[str, Row], steps: int, path: Path) -> None:
     seconds = [table[system]["fit"] for system in order]
     colours = [style.GREY, style.GREY, style.BLUE, style.BLUE]
     bars = axes.barh([names.get(system, system) for system in order], seconds, color=colours)
-    axes.bar_label(bars, [f" {value:,.0f} s" if value >= 10 else f" {value:.1f} s" for value in seconds])
+    digits = [0 if value >= 10 else 1 if value >= 1 else 2 for value in seconds]
+    axes.bar_label(bars, [f" {value:,.{some}f} s" for value, some in zip(seconds, digits, strict=True)])
     axes.invert_yaxis()
     style.set_logarithmic(axes, "x", apart=0.1)
     axes.set_xlim(min(0.1, min(seconds) / 2), max(seconds) * 3)

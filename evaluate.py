@@ -61,4 +61,4 @@ def evaluate(nodes: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_script(evaluate, CONF, "evaluate")
+    cli.main(evaluate, CONF, "evaluate")

@@ -59,4 +59,4 @@ def sample(nodes: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_script(sample, CONF, "sample")
+    cli.main(sample, CONF, "sample")

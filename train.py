@@ -64,4 +64,4 @@ def run(nodes: DictConfig, folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    cli.run_script(train, CONF, "train", sweeps=True)
+    cli.main(train, CONF, "train", sweeps=True)

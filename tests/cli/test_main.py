@@ -57,26 +57,6 @@ def test_how_threads_wait_is_said_before_torch_is_imported() -> None:
     assert int(turns) > 0 and torch_is_there == "False"
 
 
-@pytest.mark.parametrize("status", [0, 1, 3])
-def test_a_script_ends_with_its_status_after_what_libraries_do_at_exit(status: int) -> None:
-    """The thread and the registered function of a library that the script has loaded."""
-    script = f"""
-import atexit, sys, threading, time, train
-
-def entry():
-    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
-    atexit.register(print, "registered")
-    if {status}:
-        sys.exit({status})
-
-train.cli.run_script(entry, train.CONF, "")
-print("after")
-"""
-    process = subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT, capture_output=True, text=True)
-    assert process.returncode == status and process.stderr == ""
-    assert process.stdout.split() == [*(["after"] if status == 0 else []), "thread", "registered"]
-
-
 def test_sigterm_while_libraries_are_loaded_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", str(ROOT / "train.py")]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -26,7 +26,7 @@ from makemore.models.mlp.config import Init
 from makemore.training.distillation import mix_targets
 from tests.helpers import any_distributions, first_five_names, mlp_loss, random_case, seeded, tanh_inputs
 
-# Rows on both sides of a block of 32, and of two.
+# On both sides of vectors of 8 and 16.
 SIZES = (st.integers(1, 70), st.integers(1, 6), st.integers(1, 8), st.integers(1, 70), st.integers(1, 70))
 
 
@@ -74,15 +74,54 @@ def test_gradients_are_autograds(
         torch.testing.assert_close(gradient, right, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("vocabulary", "block_size", "emb_dim", "hidden", "rows"),
+    [(300, 2, 3, 20, 9), (5, 1, 140, 40, 30), (9, 3, 2, 33, 600)],
+)
+def test_gradients_of_more_terms_than_a_panel_has_are_autograds(
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, threads: int
+) -> None:
+    p, contexts, targets = random_case(vocabulary, block_size, emb_dim, hidden, rows)
+    expected = torch.autograd.grad(mlp_loss(p, contexts, targets), p)
+    gradients = zeros_like(laid_out(p))
+    (by_loops if threads == 1 else by_three_threads)(laid_out(p), contexts, targets, gradients)
+    for gradient, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, right, atol=1e-10, rtol=0)
+
+
+def test_descent_after_a_divergence_starts_afresh() -> None:
+    p, _, _ = random_case(5, 2, 3, 20, 6)
+    steps = compiled.MANY_STEPS
+    contexts = torch.randint(5, (steps, 6, 2), generator=seeded(2))
+    targets = torch.randint(5, (steps, 6), generator=seeded(3))
+    trained, fresh = laid_out(p), laid_out(p)
+    network = compiled.Network(trained, zeros_like(trained))
+    assert network.descend(contexts, targets, [1e300] * steps).isnan().any()
+    for parameter, start in zip(trained, laid_out(p), strict=True):
+        parameter.copy_(start)
+    expected = compiled.Network(fresh, zeros_like(fresh)).descend(contexts, targets, [0.1] * steps)
+    assert torch.equal(network.descend(contexts, targets, [0.1] * steps), expected)
+
+
+def test_cached_functions_older_than_the_vectors_in_them_are_forgotten(tmp_path: Path) -> None:
+    source, kept, older = tmp_path / "vectors.py", tmp_path / "numba_steps.a.nbi", tmp_path / "numba_steps.b.nbc"
+    for path, when in ((source, 1000), (kept, 1001), (older, 999)):
+        path.touch()
+        os.utime(path, (when, when))
+    compiled.forget_older(tmp_path, source)
+    assert source.exists() and kept.exists() and not older.exists()
+
+
 @settings(deadline=None, max_examples=30)
-@given(*SIZES)
+@given(*SIZES, st.sampled_from([1, 3]))
 def test_compiled_descent_is_autograds_step_after_step(
-    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int
+    vocabulary: int, block_size: int, emb_dim: int, hidden: int, rows: int, few_or_many: int
 ) -> None:
     p, _, _ = random_case(vocabulary, block_size, emb_dim, hidden, rows)
-    rates = [0.1, 0.0, 0.05, 0.1]
-    contexts = torch.randint(vocabulary, (4, rows, block_size), generator=seeded(2))
-    targets = torch.randint(vocabulary, (4, rows), generator=seeded(3))
+    rates = [0.1, 0.0, 0.05, 0.1] * few_or_many
+    contexts = torch.randint(vocabulary, (len(rates), rows, block_size), generator=seeded(2))
+    targets = torch.randint(vocabulary, (len(rates), rows), generator=seeded(3))
     trained = laid_out(p)
     losses = compiled.Network(trained, zeros_like(trained)).descend(contexts, targets, rates)
     expected = []

@@ -30,7 +30,15 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lectures_network_runs_compiled_on_one_thread_thousands_of_steps_at_a_time() -> None:
     lecture = chosen()
     assert lecture == Execution(Accelerator.cpu, 1, "compiled steps", lecture.steps_per_execution)
-    assert 1000 < lecture.steps_per_execution <= execution.MOST_STEPS
+    assert 1000 < lecture.steps_per_execution <= execution.MOST_STEPS_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["optimizer.momentum=0.9", "optimizer=adamw", "model.dropout=0.1", "gradient_clip=1", "distillation=0.5"],
+)
+def test_fewer_steps_share_a_call_where_something_is_done_between_them(override: str) -> None:
+    assert chosen(override).steps_per_execution <= execution.MOST_STEPS
 
 
 def test_a_large_network_takes_few_steps_at_a_time_and_uses_the_threads_it_is_given(
@@ -53,11 +61,21 @@ def test_threads_are_as_many_as_have_enough_to_do(operations: int, most: int) ->
 @pytest.mark.parametrize(
     ("overrides", "form"), [((), "compiled steps"), (("model.direct=true",), "gradients in closed form")]
 )
-def test_steps_are_compiled_unless_the_input_is_connected_to_the_output(overrides: tuple[str, ...], form: str) -> None:
+def test_steps_are_compiled_unless_the_input_is_connected_to_the_output(
+    overrides: tuple[str, ...], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "most_threads", lambda: 2)
     config = check(composed("model.emb_dim=60", "data.batch_size=256", "data.block_size=5", *overrides))
     for vocabulary in (27, 18_000):
         words = registry.build(config.model, vocabulary, 5)
         assert execution.choose(config, words, 256).form == form
+
+
+def test_with_many_threads_large_vocabularies_are_for_pytorchs_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "most_threads", lambda: 8)
+    config = check(composed("model.emb_dim=60", "data.batch_size=256", "data.block_size=5"))
+    forms = [execution.choose(config, registry.build(config.model, size, 5), 256).form for size in (27, 18_000)]
+    assert forms == ["compiled steps", "gradients in closed form"]
 
 
 def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,9 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-# What libraries import though no run needs it. None makes an import fail, which these allow for: PyTorch's compiler
-# asks for the tensors of distributed programs, so that it knows their functions, and TensorBoard for boto3.
-# torchmetrics adds a name to scipy.signal.
-UNUSED: dict[str, Any] = {
-    "torch.distributed.fsdp": None,
-    "torch.distributed.tensor": None,
-    "boto3": None,
-    "scipy.signal": SimpleNamespace(hamming=None),
-}
+# Imported where an extra has installed them, though no run needs them: boto3 by TensorBoard (None makes its import
+# fail), scipy.signal by torchmetrics, to add a name to it.
+UNUSED: dict[str, Any] = {"boto3": None, "scipy.signal": SimpleNamespace(hamming=None)}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """What the three scripts share: a mistake gets one sentence and exit code 1, never a traceback."""
 
-import atexit
 import errno
 import logging
 import os
@@ -30,25 +29,6 @@ from makemore.sweeps.folder import COMMAND, run_folders
 SETTLED = {f"data.{each.name}" for each in fields(DataConfig)} - {"data.source", "data.path", "data.unique"}
 # What shells give a command that Ctrl-C or SIGTERM ended.
 INTERRUPTED, TERMINATED = 130, 143
-
-
-def run_script(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:
-    """What a script does when it is started: `main`. If it succeeds, the process ends at once.
-
-    Otherwise Python would free every object first, which takes 0.2 s. At exit, libraries still do what they registered,
-    because that comes before what was registered here, earlier.
-    """
-    succeeded = False
-
-    def end_at_once() -> None:
-        if succeeded:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-
-    atexit.register(end_at_once)
-    main(entry, conf, config_name, sweeps)
-    succeeded = True
 
 
 def main(entry: Callable[[], Any], conf: Path, config_name: str, sweeps: bool = False) -> None:

@@ -98,6 +98,11 @@ class LanguageModel(nn.Module):
         objective.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
+    @property
+    def descends(self) -> bool:
+        """Whether `descend` takes steps as it stands, after `choose_form`."""
+        return False
+
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """Takes K steps of plain gradient descent in one call, if the model has a fast way to do so.
 

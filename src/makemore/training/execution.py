@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from makemore import machine
-from makemore.config.schema import Accelerator, Precision, TrainConfig, TrainerConfig
+from makemore.config.schema import Accelerator, Precision, SGDConfig, TrainConfig, TrainerConfig
 from makemore.data.minibatches import CHUNK_BUDGET
 from makemore.errors import UserError
 from makemore.models import registry
@@ -22,9 +22,10 @@ GPU_FROM = 5 * 10**7
 # Operations in a step that make a thread worth waiting for. With half as many a second one would save up to a third of
 # a step on an idle machine (`python -m benchmarks.forms`), and cost a tenth where another program uses a core.
 PER_THREAD = 5 * 10**7
-# Operations in one call, a tenth of a second: long beside Lightning's two milliseconds, short for a Ctrl-C.
-CALL = 8 * 10**9
-MOST_STEPS = 5000
+# Operations in one call, a tenth of a second: long beside Lightning's two milliseconds, short for a Ctrl-C. Where every
+# step is an own call of Python's, it takes longer than its operations, so that fewer belong together.
+CALL, MOST_STEPS = 4 * 10**9, 1000
+CALL_AT_ONCE, MOST_STEPS_AT_ONCE = 8 * 10**9, 5000
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,20 @@ def choose(config: TrainConfig, model: LanguageModel, rows: int, single_steps: b
     form = model.choose_form(rows, on_gpu, threads)
     if model.product_dtype is not None:
         form += " with bfloat16 products"
-    fastest = 1 if single_steps else min(MOST_STEPS, max(1, CALL // operations))
+    at_once = model.descends and is_plain_descent(config)
+    most, call = (MOST_STEPS_AT_ONCE, CALL_AT_ONCE) if at_once else (MOST_STEPS, CALL)
+    fastest = 1 if single_steps else min(most, max(1, call // operations))
     affordable = max(1, CHUNK_BUDGET // (model.minibatches_per_step * rows * model.block_size))
     steps = min(config.steps_per_execution or fastest, affordable)
     why = f"{in_words(operations)} operations a step"
     return Execution(accelerator, threads, form, steps, config.trainer.processes, why)
+
+
+def is_plain_descent(config: TrainConfig) -> bool:
+    """Whether there is nothing to do between two steps but to draw the next minibatch: `steps.take_steps`."""
+    sgd = config.optimizer
+    plain = isinstance(sgd, SGDConfig) and sgd.momentum == 0 and sgd.weight_decay == 0
+    return plain and config.distillation == 0 and config.gradient_clip is None and config.trainer.processes == 1
 
 
 def in_words(operations: int) -> str:

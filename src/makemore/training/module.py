@@ -52,7 +52,7 @@ class LanguageModule(L.LightningModule):
         self.status = Status.finished  # or why the run ended early
         self.interrupted = 0  # set it to a signal to end the run after the current batch
         self.eval_every = evaluation_interval(config)
-        self._data: Any = OmegaConf.to_container(OmegaConf.structured(config.data), enum_to_str=True)
+        self._data_settings: Any = OmegaConf.to_container(OmegaConf.structured(config.data), enum_to_str=True)
         self._seed = config.seed
         self._clip = config.gradient_clip
         self._dropout_states: list[Tensor] | None = None  # where a resumed run continues
@@ -63,7 +63,9 @@ class LanguageModule(L.LightningModule):
     def export(self) -> TrainedModel:
         """The model as it stands, in the form that a loaded checkpoint has."""
         known, held_out = self.data.known, self.data.held_out
-        return TrainedModel(self.model, self.vocabulary, self.settings, self._data, self.steps_taken, known, held_out)
+        return TrainedModel(
+            self.model, self.vocabulary, self.settings, self._data_settings, self.steps_taken, known, held_out
+        )
 
     def is_at_evaluation(self) -> bool:
         """Whether the run evaluates after the steps taken so far, also if nobody ends it early."""

@@ -19,7 +19,7 @@ class Init(Enum):
 class Gradients(Enum):
     """How gradients are computed: by `formulas.py` as machine code or as PyTorch operations, or by autograd."""
 
-    auto = "auto"  # by the size of the network
+    auto = "auto"  # by where it runs and what it has
     compiled = "compiled"
     closed_form = "closed_form"
     autograd = "autograd"

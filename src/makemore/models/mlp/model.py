@@ -16,6 +16,7 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
+LARGE_VOCABULARY = 500
 FORMS = {
     Gradients.compiled: "compiled steps",
     Gradients.closed_form: "gradients in closed form",
@@ -73,9 +74,9 @@ class Model(LanguageModel):
         return formulas.logits(self.p, contexts, self._dropout_mask(len(contexts)))
 
     def losses(self, contexts: Tensor, targets: Tensor) -> Tensor | None:
-        """The cross-entropy of each example (B,), where most share their context, and so their logits, with another."""
+        """The cross-entropy of each example (B,), where they share few contexts, and so few logits."""
         distinct, which, _ = formulas.merge_equal(contexts, self.vocabulary)
-        if 2 * len(distinct) > len(contexts) or len(distinct) * self.vocabulary > LOGITS_BUDGET:
+        if 4 * len(distinct) > len(contexts) or len(distinct) * self.vocabulary > LOGITS_BUDGET:
             return None
         rows = rows_at_once(self.vocabulary, contexts.device)
         logits = torch.cat([self(piece) for piece in torch.split(distinct, rows)])  # (U, vocabulary)
@@ -84,13 +85,15 @@ class Model(LanguageModel):
     def choose_form(self, rows: int, on_gpu: bool, threads: int) -> str:
         """Compiled steps, but PyTorch's operations for direct connections, bfloat16 and on a GPU, unless a key says.
 
-        Compiled steps are faster at every size of `python -m benchmarks.forms`.
+        With one thread or two, compiled steps are the fastest at every size of `python -m benchmarks.forms`. With more
+        it was not measured, so that PyTorch's have the large vocabularies: they share columns, not rows.
 
         Raises UserError if products are to be in bfloat16 and compiled, where float32 is the only type.
         """
         self.form = self.config.gradients
         if self.form is Gradients.auto:
-            in_loops = not on_gpu and self.product_dtype is None and not self.config.direct
+            measured = self.vocabulary <= LARGE_VOCABULARY or threads <= 2
+            in_loops = measured and not on_gpu and self.product_dtype is None and not self.config.direct
             self.form = Gradients.compiled if in_loops else Gradients.closed_form
         if self.form is Gradients.compiled and self.product_dtype is not None:
             raise UserError(
@@ -124,9 +127,11 @@ class Model(LanguageModel):
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:
         """All steps in one call of the compiled loops, if there is nothing to do between them."""
-        if self.form is not Gradients.compiled or self.config.dropout > 0 or self._scale is not None:
-            return None
-        return self._network.descend(contexts, targets, rates)
+        return self._network.descend(contexts, targets, rates) if self.descends else None
+
+    @property
+    def descends(self) -> bool:
+        return self.form is Gradients.compiled and self.config.dropout == 0 and self._scale is None
 
     def operations(self, rows: int) -> int:
         """Multiplications and additions in the six matrix products of a step on a CPU, and in the sums of its pairs."""

@@ -5,14 +5,15 @@ just to start the step's twenty operations. Here a whole chunk of steps is one c
 
 A processor multiplies and adds four to sixteen neighbouring numbers at once. So `hidden`, the longest dimension, is
 that of the vectors (`vectors.py`) in every product, and W2 is stored as its transpose. Then two kinds of product are
-enough, `multiply` and `inner_products`. They keep eight or sixteen vectors of sums in registers, and use each number
-that they load two or four times. Logits are stored as columns, so that softmax handles neighbouring examples at once.
+enough, `multiply` and `inner_products`. They keep eight or sixteen vectors of sums, in registers where there are as
+many, and use each number that they load two or four times. Logits are stored as columns, so that softmax handles
+neighbouring examples at once.
 
 The first layer goes pair by pair (`first_layer.py`), with tables of the tokens that occur in the minibatch, and
 examples with equal contexts are one row (`formulas.py`): of the lecture's 32, 28 differ, with 40 different pairs.
 
-Sums in float32 need care. A minibatch is processed in pieces of PIECE examples; each gradient is summed over a piece,
-and only that sum is added to the sums of other pieces or to the parameters. Added example by example, much would be
+Sums in float32 need care. A minibatch is processed in pieces of PIECE examples; each gradient is summed over TERMS of
+them, and only that sum is added to the sums of others or to the parameters. Added example by example, much would be
 lost to rounding: one example's part of an update is often smaller than half a unit in the last place of a weight.
 
 Names are those of `mlp.formulas`: h, z, then dz, dh, da, and of `mlp.first_layer`: T, dT. All arrays are contiguous
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from makemore.models.mlp import formulas as mlp
+from makemore.models.mlp import vectors
 from makemore.models.mlp.vectors import LANES, load, store, total, without_first, zeros
 
 Floats = NDArray[np.floating]
@@ -54,6 +56,8 @@ REORDERED = {"contract", "reassoc", "arcp", "nsz"}
 PIECE = 256
 # Of a sum in `multiply`: a panel of so many rows fits in a first-level cache.
 TERMS = 128
+# Steps of plain descent that are worth a copy of the parameters.
+MANY_STEPS = 10
 # Rows that a thread should have at least: the tables of the first layer are as long for a few rows as for many.
 ROWS_PER_THREAD = 128
 
@@ -623,10 +627,15 @@ class Network:
         losses = np.empty(len(rates), self._p.b1.dtype)  # (K,)
         rows = targets.shape[1]
         if rows <= PIECE and self._count_threads(rows) == 1:
-            work, wide = self._wide
+            batches = contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64)
+            if len(rates) < MANY_STEPS:
+                descend(self._p, *batches, losses, self._work[0])
+                return torch.from_numpy(losses)
+            wide, work = self._wide
             for array, own in zip(wide, self._p, strict=True):
+                array[..., own.shape[-1] :] = 0
                 array[..., : own.shape[-1]] = own
-            descend(wide, contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64), losses, work)
+            descend(wide, *batches, losses, work)
             for array, own in zip(wide, self._p, strict=True):
                 own[...] = array[..., : own.shape[-1]]
         else:
@@ -637,13 +646,13 @@ class Network:
         return torch.from_numpy(losses)
 
     @functools.cached_property
-    def _wide(self) -> tuple[Work, Arrays]:
-        """Memory for steps, and for parameters with more hidden units, all zeros: rows then begin where vectors do."""
+    def _wide(self) -> tuple[Arrays, Work]:
+        """Memory for parameters with more hidden units, all zeros, whose rows begin where vectors do, and for steps."""
         (vocabulary, emb_dim), (inputs, hidden) = self._p.C.shape, self._p.W1.shape
         shapes = mlp.shapes(vocabulary, inputs // emb_dim, emb_dim, -(-hidden // LANES) * LANES)
         dtype = torch.from_numpy(self._p.b1).dtype
-        p = mlp.hidden_innermost(mlp.Parameters(*(torch.zeros(shape, dtype=dtype) for shape in shapes)))
-        return _allocate(p), _arrays(p)
+        p = mlp.hidden_innermost(mlp.Parameters(*(torch.empty(shape, dtype=dtype) for shape in shapes)))
+        return _arrays(p), _allocate(p)
 
     def loss_and_gradients(
         self,
@@ -721,12 +730,21 @@ def _arrays(p: mlp.Parameters) -> Arrays:
     return Arrays(p.C.numpy(), p.W1.numpy(), p.b1.numpy(), p.W2.t().numpy(), p.b2.numpy())
 
 
+def forget_older(cache: Path, source: Path) -> None:
+    """Removes cached functions that are older than a file whose code they contain: Numba looks only at its own file."""
+    for path in cache.glob("numba_steps.*.nb[ic]"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < source.stat().st_mtime:
+                path.unlink()
+
+
 def prepare() -> None:
     """Compiles for float32, or loads the cache, by training the smallest possible network.
 
     Cached functions that cannot be read are compiled again; if they cannot be written, this process has them anyway.
     """
     cache = Path(descend.stats.cache_path or "/dev/null")  # type: ignore[attr-defined]  # None where nothing can be kept
+    forget_older(cache, Path(vectors.__file__))
     if not any(cache.glob("numba_steps.descend-*.nbi")):
         log.info("compiling the steps for this processor: a few seconds, once")
     p, gradients = (mlp.hidden_innermost(mlp.Parameters(*map(torch.zeros, mlp.shapes(1, 1, 1, 1)))) for _ in range(2))

@@ -56,8 +56,9 @@ REORDERED = {"contract", "reassoc", "arcp", "nsz"}
 PIECE = 256
 # Of a sum in `multiply`: a panel of so many rows fits in a first-level cache.
 TERMS = 128
-# Steps of plain descent that are worth a copy of the parameters.
-MANY_STEPS = 10
+# Parameters up to which a copy for each call of `Network.descend` is worth its time. By size alone, because sums over
+# longer rows are rounded differently: the same steps must give the same bits, however many share a call.
+MOST_COPIED = 2**16
 # Rows that a thread should have at least: the tables of the first layer are as long for a few rows as for many.
 ROWS_PER_THREAD = 128
 
@@ -628,7 +629,7 @@ class Network:
         rows = targets.shape[1]
         if rows <= PIECE and self._count_threads(rows) == 1:
             batches = contexts.numpy(), targets.numpy(), np.asarray(rates, np.float64)
-            if len(rates) < MANY_STEPS:
+            if sum(array.size for array in self._p) > MOST_COPIED:
                 descend(self._p, *batches, losses, self._work[0])
                 return torch.from_numpy(losses)
             wide, work = self._wide

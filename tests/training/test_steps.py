@@ -63,5 +63,6 @@ def test_a_longer_gradient_is_scaled_down_and_a_shorter_one_is_left_alone(form: 
 
     free = step(None)
     length = float(free.norm()) / 0.5
-    assert torch.allclose(step(1.01 * length), free)
+    # Without a limit the compiled loops take the step themselves, with sums in another order.
+    assert torch.allclose(step(1.01 * length), free, atol=1e-6)
     assert torch.allclose(step(0.1 * length), 0.1 * free, atol=1e-6)

@@ -100,7 +100,7 @@ class LanguageModel(nn.Module):
 
     @property
     def descends(self) -> bool:
-        """Whether `descend` takes steps as it stands, after `choose_form`."""
+        """Whether `descend` will take the steps, so that more of them may share a call; known after `choose_form`."""
         return False
 
     def descend(self, contexts: Tensor, targets: Tensor, rates: list[float]) -> Tensor | None:

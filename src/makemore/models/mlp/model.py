@@ -16,6 +16,7 @@ from makemore.models.mlp.formulas import Parameters
 if TYPE_CHECKING:
     from makemore.models.mlp.numba_steps import Network
 
+# Tokens; with more, PyTorch's products have the steps of more than two threads.
 LARGE_VOCABULARY = 500
 FORMS = {
     Gradients.compiled: "compiled steps",

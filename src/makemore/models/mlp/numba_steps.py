@@ -108,7 +108,7 @@ class Work(NamedTuple):
     da: Floats  # (PIECE, hidden)
     dc: Floats  # (vocabulary, emb_dim) a piece's dC
     panel: Floats  # (TERMS, 2 LANES) of `multiply`
-    sum: Floats  # (hidden,) of `add_rows`
+    db1: Floats  # (hidden,) a piece's db1
 
 
 @jit
@@ -599,7 +599,7 @@ def add_gradients(
         # dW2 = (m h)' dz;  db2 = sum_B dz;  db1 = sum_B da;  dT[c] = rows of da added up at their pairs.
         multiply(out.W2t, dz, hm, True, work.panel)
         add_columns(out.b2, dz)
-        add_rows(out.b1, da, work.sum)
+        add_rows(out.b1, da, work.db1)
         add_first_layer(p, da, out, work)
     return loss / rows
 
@@ -707,7 +707,7 @@ def _allocate(p: mlp.Parameters) -> Work:
         "da": (PIECE, hidden),
         "dc": (vocabulary, emb_dim),
         "panel": (TERMS, 2 * LANES),
-        "sum": (hidden,),
+        "db1": (hidden,),
     }
     integers = {
         "distinct": (PIECE,),
